@@ -1,0 +1,35 @@
+"""Turn MRC files (tilt series, tomograms, movies, particle stacks) into movies.
+
+The programmer's face of the package::
+
+    from mrc2movie import Settings, convert, convert_directory
+
+    outcome = convert("tomogram.rec", "tomogram.avi", Settings(fps=25))
+    report = convert_directory("tilt_series", "movies", Settings(playback="forward"))
+
+Nothing is printed: messages go to the logger ``mrc2movie``, errors are exceptions of ``mrc2movie.errors``.
+"""
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from mrc2movie.settings import Settings
+
+if TYPE_CHECKING:
+    from mrc2movie.batch import convert_directory
+    from mrc2movie.pipeline import convert
+
+__version__ = "0.1.0"
+__all__ = ["Settings", "__version__", "convert", "convert_directory"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+# Loaded on first use: NumPy and OpenCV take longer to import than ``mrc2movie --help`` may take.
+_HOME = {"convert": "mrc2movie.pipeline", "convert_directory": "mrc2movie.batch"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,188 @@
+"""A directory to jobs, jobs to outcomes, outcomes to a report: the loop around `convert`."""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from mrc2movie.errors import Mrc2movieError, UsageError
+from mrc2movie.pipeline import convert
+from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
+from mrc2movie.record import record_path, why_not_up_to_date
+from mrc2movie.report import Job, Outcome, Report, Status, Watcher
+from mrc2movie.settings import Settings
+from mrc2movie.writers import check_codec, suffix
+
+logger = logging.getLogger(__name__)
+
+
+def convert_directory(
+    source: str | Path,
+    output_directory: str | Path,
+    settings: Settings | None = None,
+    *,
+    watcher: Watcher | None = None,
+) -> Report:
+    """Make the movies of all MRC files of a directory, or of one file.
+
+    A file that fails is reported, and the others are converted all the same. Movies that are up to date are left.
+
+    Args:
+        source: A directory, or one file, then whatever its name.
+        output_directory: Where the movies go; made where it is missing.
+        settings: All options; the defaults where None.
+        watcher: Hears how the run goes.
+
+    Raises:
+        UsageError: Nothing to convert, or an option cannot work here; nothing was done.
+    """
+    settings = settings or Settings()
+    return run(plan(Path(source), Path(output_directory), settings), settings, watcher or Watcher())
+
+
+def run(jobs: Sequence[Job], settings: Settings, watcher: Watcher) -> Report:
+    """Do the jobs one after the other; each uses all workers."""
+    outcomes = []
+    for position, job in enumerate(jobs):
+        watcher.job_begins(job, position, len(jobs))
+        outcome = _run(job, settings, watcher)
+        _log(outcome)
+        watcher.job_ends(outcome)
+        outcomes.append(outcome)
+    return Report(tuple(outcomes))
+
+
+def plan(source: Path, output_directory: Path, settings: Settings) -> Sequence[Job]:
+    """Decide all names, and whether the codec works here, before any work.
+
+    Returns:
+        The jobs, in natural order of their inputs (``tilt_9`` before ``tilt_10``).
+
+    Raises:
+        UsageError: There is nothing to convert, OUTPUT_DIR is a file, or the codec cannot be written.
+    """
+    check_codec(settings)
+    if output_directory.exists() and not output_directory.is_dir():
+        raise UsageError(f"{output_directory} is not a directory", "name a directory for the movies")
+    if source.is_dir():
+        inputs = sorted(_inputs(source, output_directory, settings), key=_natural)
+        wanted = f"matches {settings.pattern}" if settings.pattern else "is named like an MRC file"
+        missing = f"no file in {source} {wanted}"
+        advice = "choose others with --pattern, look into sub-directories with --recursive"
+    else:
+        inputs = [source] if os.path.lexists(source) else []
+        missing, advice = f"{source} does not exist", "name a directory or a file"
+    if not inputs:
+        raise UsageError(missing, advice)
+    root = source if source.is_dir() else source.parent
+    targets = _targets([path.relative_to(root) for path in inputs], suffix(settings))
+    return [Job(path, output_directory / target) for path, target in zip(inputs, targets, strict=True)]
+
+
+def _inputs(directory: Path, output_directory: Path, settings: Settings) -> Iterator[Path]:
+    for parent, directories, names in os.walk(directory):
+        here = Path(parent)
+        for name in names:
+            if fnmatch(name, settings.pattern) if settings.pattern else _named_like_mrc(name):
+                yield here / name
+        directories[:] = [
+            name
+            for name in directories
+            if settings.recursive and not name.startswith(".") and not _same(here / name, output_directory)
+        ]
+
+
+def _named_like_mrc(name: str) -> bool:
+    return _stem(name) != name
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.exists() and one.samefile(other)
+
+
+def _natural(path: Path) -> list[list[tuple[int, int | str, str]]]:
+    """Sort key: numbers by value, letters whatever their case, and the exact text to break ties."""
+    return [
+        [(0, int(part), part) if part.isdecimal() else (1, part.casefold(), part) for part in re.split(r"(\d+)", name)]
+        for name in path.parts
+    ]
+
+
+def _targets(inputs: Sequence[Path], movie_suffix: str) -> list[Path]:
+    """The movie of each input: by its stem, and by its whole name where two stems would meet."""
+    names = {path: path.with_name(_stem(path.name)) for path in inputs}
+    while True:
+        uses = Counter(os.path.normcase(name) for name in names.values())
+        meeting = [path for path, name in names.items() if uses[os.path.normcase(name)] > 1 and name != path]
+        if not meeting:
+            return [names[path].with_name(names[path].name + movie_suffix) for path in inputs]
+        names.update((path, path) for path in meeting)
+
+
+def _stem(name: str) -> str:
+    """``a`` for ``a.mrc`` and ``a.mrc.gz``; ``a.b`` stays, as no MRC file is named so."""
+    plain = Path(name)
+    if plain.suffix.lower() in COMPRESSION_SUFFIXES:
+        plain = Path(plain.stem)
+    return plain.stem if plain.suffix.lower() in PLAIN_SUFFIXES else name
+
+
+def _run(job: Job, settings: Settings, watcher: Watcher) -> Outcome:
+    try:
+        status, why = _decide(job, settings)
+        if status is not Status.PLANNED or settings.dry_run:
+            return Outcome(job, status, why)
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        conversion = convert(job.source, job.target, settings, on_section=watcher.section_done)
+        return Outcome(job, Status.CONVERTED, why, conversion)
+    except Mrc2movieError as error:
+        return Outcome(job, Status.FAILED, str(error))
+    except OSError as error:
+        return Outcome(job, Status.FAILED, f"{error.filename or job.source}: {error.strerror}")
+
+
+def _decide(job: Job, settings: Settings) -> tuple[Status, str]:
+    """Whether a movie is to be made, and why."""
+    if not os.path.lexists(job.target):
+        return Status.PLANNED, "new"
+    if settings.overwrite:
+        return Status.PLANNED, "--overwrite"
+    if not record_path(job.target).exists():
+        return (
+            Status.LEFT_ALONE,
+            f"{job.target} is there without a record and so not ours; --overwrite replaces it",
+        )
+    changed = why_not_up_to_date(job.target, job.source, settings.movie_options())
+    return (Status.PLANNED, changed) if changed else (Status.UP_TO_DATE, "")
+
+
+def _log(outcome: Outcome) -> None:
+    job = outcome.job
+    match outcome.status:
+        case Status.CONVERTED if outcome.conversion:
+            record = outcome.conversion.record
+            for warning in record.warnings:
+                logger.warning("%s: %s", job.source, warning)
+            for note in record.notes:
+                logger.info("%s: %s", job.source, note)
+            facts = record.frames
+            logger.info(
+                "%s -> %s: %d frames of %d x %d, %.1f MB in %.1f s",
+                *(job.source, job.target, facts.frames, facts.width, facts.height),
+                *(record.movie.size / 1e6, outcome.conversion.seconds),
+            )
+            logger.debug(
+                "%s: seconds of all threads: %s",
+                job.source,
+                ", ".join(f"{stage} {spent:.2f}" for stage, spent in record.seconds.items()),
+            )
+        case Status.FAILED:
+            logger.error("%s", outcome.why)
+        case Status.LEFT_ALONE:
+            logger.warning("%s", outcome.why)
+        case _:
+            why = f" ({outcome.why})" if outcome.why else ""
+            logger.info("%s -> %s: %s%s", job.source, job.target, outcome.status.value, why)

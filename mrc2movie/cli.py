@@ -1,0 +1,133 @@
+"""The command line: argv to Settings and a run, and the exit status."""
+
+import argparse
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import mrc2movie
+from mrc2movie import console
+from mrc2movie.errors import Mrc2movieError, UsageError
+from mrc2movie.settings import GROUPS, OPTIONS, Settings
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class Terminated(BaseException):
+    """SIGTERM came; like KeyboardInterrupt, it is for nobody on the way to catch."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, "see mrc2movie --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser, made from the declarations in `OPTIONS`: it only collects words, `Settings` checks them."""
+    result = _Parser(
+        prog="mrc2movie",
+        usage="mrc2movie INPUT OUTPUT_DIR [options]",
+        description="Turn every MRC file of a directory (tilt series, tomograms, movies, particles) into a movie.",
+        epilog="Options may be written with - or with _. Exit status: 0 all converted or up to date, 1 some input "
+        "failed, 2 wrong usage or nothing to convert, 130 after Ctrl-C, 143 after SIGTERM.",
+        allow_abbrev=False,
+    )
+    result.add_argument("input", metavar="INPUT", nargs="?", type=Path, help="a directory, or one file")
+    result.add_argument("output_directory", metavar="OUTPUT_DIR", nargs="?", type=Path, help="where the movies go")
+    for group in GROUPS:
+        arguments = result.add_argument_group(group)
+        for option in (option for option in OPTIONS if option.group == group):
+            help_text = option.help.replace("%", "%%")
+            flags = [flag for flag in (option.short, option.flag) if flag]
+            if not option.kind.metavar:
+                arguments.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=help_text)
+                continue
+            arguments.add_argument(
+                *flags,
+                default=argparse.SUPPRESS,
+                metavar=option.kind.metavar,
+                nargs=len(option.kind.metavar) if isinstance(option.kind.metavar, tuple) else None,
+                help=f"{help_text} (default: {option.default_text})",
+            )
+        if group == "messages":
+            arguments.add_argument("--version", action="version", version=f"mrc2movie {mrc2movie.__version__}")
+            arguments.add_argument(
+                "--demo",
+                metavar="OUTPUT_DIR",
+                type=Path,
+                help="make a small synthetic tilt series and tomogram in OUTPUT_DIR and convert them",
+            )
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with _sigterm_raises():
+            return _run(words)
+    except Mrc2movieError as error:
+        return _end(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return _end("interrupted; the same command again carries on", INTERRUPTED)
+    except Terminated:
+        return _end("terminated; the same command again carries on", TERMINATED)
+
+
+def _run(words: list[str]) -> int:
+    given = vars(parser().parse_args(_with_dashes(words)))
+    source, output_directory, demo = (given.pop(name) for name in ("input", "output_directory", "demo"))
+    settings = Settings(**given)
+    # Only now: NumPy and OpenCV take longer to import than a help text or a usage error should take.
+    from mrc2movie import batch
+    from mrc2movie.demo import make_demo
+
+    if demo is not None:
+        if source is not None:
+            raise UsageError("--demo takes no INPUT", "give --demo OUTPUT_DIR alone")
+        source, output_directory = make_demo(demo), demo
+    if output_directory is None:
+        raise UsageError("INPUT and OUTPUT_DIR are needed", "see mrc2movie --help")
+    log_file = Path(settings.log) if settings.log else output_directory / "mrc2movie.log"
+    jobs = batch.plan(source, output_directory, settings)
+    with console.logging_to(None if settings.dry_run else log_file, settings, words):
+        with console.watching(settings) as watcher:
+            report = batch.run(jobs, settings, watcher)
+        console.show_report(report, settings)
+    return report.exit_status
+
+
+def _end(message: str, status: int) -> int:
+    console.show_error(message)
+    return status
+
+
+def _with_dashes(words: Sequence[str]) -> list[str]:
+    """``--clip_limit=2`` is ``--clip-limit=2``; what follows a bare ``--`` is a file name."""
+    end = words.index("--") if "--" in words else len(words)
+    dashed = [re.sub(r"^--[^=]+", lambda flag: flag[0].replace("_", "-"), word) for word in words[:end]]
+    return dashed + list(words[end:])
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM, as batch schedulers send it, unwind the run like Ctrl-C."""
+
+    def terminate(signal_number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,193 @@
+"""Everything that a person sees: log, progress bars, closing table. The only place that prints."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mrc2movie
+from mrc2movie.errors import OutputError
+from mrc2movie.report import Job, Outcome, Report, Status, Watcher
+from mrc2movie.settings import Settings
+
+_ROWS_AT_MOST = 40
+
+
+def printable(text: str) -> str:
+    r"""Escape what could write to the terminal or mislead the eye: control, bidi and undecodable characters.
+
+    ``\x1b`` comes out as the four characters ``\x1b``.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
+class _Formatter(logging.Formatter):
+    """Escapes the message, which may hold a file name; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def logging_to(log_file: Path | None, settings: Settings, command: list[str]) -> Iterator[None]:
+    """Log to standard error, and to a file unless there is none (a dry run).
+
+    Args:
+        log_file: Appended to, with one header a run.
+        settings: How much is said on standard error.
+        command: The words of the command line, for the header.
+
+    Raises:
+        OutputError: The log file cannot be written.
+    """
+    handlers = [_terminal_handler() if _on_terminal() else _plain_handler()]
+    handlers[0].setLevel(logging.WARNING if settings.quiet else logging.DEBUG if settings.verbose else logging.INFO)
+    package = logging.getLogger("mrc2movie")
+    level_before = package.level
+    package.setLevel(logging.DEBUG)
+    if log_file is not None:
+        try:
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            file_handler = logging.FileHandler(log_file, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{log_file}: the log cannot be written ({error.strerror})") from error
+        file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handlers.append(file_handler)
+        header = f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}"
+        file_handler.handle(package.makeRecord(package.name, logging.INFO, "", 0, header, (), None))
+    for handler in handlers:
+        package.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            package.removeHandler(handler)
+            handler.close()
+        package.setLevel(level_before)
+
+
+def _plain_handler() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(message)s"))
+    return handler
+
+
+def _terminal_handler() -> logging.Handler:
+    """Coloured levels, and no line that tears a progress bar."""
+    # Imported here: where there is no terminal, a shell loop over thousands of files need not wait for rich and tqdm.
+    from rich.highlighter import NullHighlighter
+    from rich.logging import RichHandler
+    from tqdm import tqdm
+
+    class BarKeepingHandler(RichHandler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with tqdm.external_write_mode(file=sys.stderr):
+                super().emit(record)
+
+    handler = BarKeepingHandler(
+        console=_rich_console(), show_path=False, show_time=False, highlighter=NullHighlighter()
+    )
+    handler.setFormatter(_Formatter("%(message)s"))
+    return handler
+
+
+def _rich_console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+class Bars(Watcher):
+    """One bar for the files and one for the sections of the current file."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        tqdm.monitor_interval = 0  # no thread that watches the bars
+        self._tqdm = tqdm
+        self._files: Any = None
+        self._sections: Any = None
+
+    def job_begins(self, job: Job, position: int, jobs: int) -> None:
+        """Show the name of the file."""
+        if self._files is None:
+            self._files = self._tqdm(total=jobs, desc="files", unit="file", dynamic_ncols=True, leave=False)
+            self._sections = self._tqdm(unit="section", dynamic_ncols=True, leave=False)
+        self._sections.reset(total=0)
+        self._sections.set_description_str(printable(job.source.name)[-40:])
+
+    def section_done(self, stage: str, done: int, total: int) -> None:
+        """Move the bar of the sections."""
+        if done == 1:
+            self._sections.reset(total=total)
+            self._sections.set_postfix_str(stage, refresh=False)
+        self._sections.update()
+
+    def job_ends(self, outcome: Outcome) -> None:
+        """Move the bar of the files."""
+        self._files.update()
+
+    def close(self) -> None:
+        """Take the bars off the terminal."""
+        for bar in (self._sections, self._files):
+            if bar is not None:
+                bar.close()
+
+
+@contextmanager
+def watching(settings: Settings) -> Iterator[Watcher]:
+    """Bars on a terminal, nothing elsewhere or with ``--quiet``."""
+    if settings.quiet or settings.dry_run or not _on_terminal():
+        yield Watcher()
+        return
+    bars = Bars()
+    try:
+        yield bars
+    finally:
+        bars.close()
+
+
+def show_report(report: Report, settings: Settings) -> None:
+    """The closing words: a table on a terminal, one line elsewhere."""
+    counts = ", ".join(f"{report.count(status)} {status.value}" for status in Status if report.count(status))
+    if settings.quiet:
+        return
+    if _on_terminal():
+        _rich_console().print(_table(report))
+    print(counts, file=sys.stderr)
+
+
+def _table(report: Report) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold")
+    for title in ("movie", "frames", "MB", "s"):
+        table.add_column(title, justify="left" if title == "movie" else "right")
+    shown = report.outcomes if len(report.outcomes) <= _ROWS_AT_MOST else ()
+    for outcome in shown:
+        name = Text(printable(outcome.job.target.name), overflow="fold")
+        if outcome.conversion:
+            record = outcome.conversion.record
+            size, seconds = f"{record.movie.size / 1e6:.1f}", f"{outcome.conversion.seconds:.1f}"
+            table.add_row(name, str(record.frames.frames), size, seconds)
+        else:
+            failed = outcome.status in (Status.FAILED, Status.LEFT_ALONE)
+            table.add_row(name, Text(outcome.status.value, style="red" if failed else "dim"), "", "")
+    return table
+
+
+def show_error(message: str) -> None:
+    """One line about what ended the run."""
+    print(f"mrc2movie: {printable(message)}", file=sys.stderr)

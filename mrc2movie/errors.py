@@ -1,0 +1,53 @@
+"""What can go wrong, in the user's words: each exception carries its advice, its file and its exit status."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Mrc2movieError(Exception):
+    """Anything that this package raises on purpose.
+
+    Args:
+        message: What happened, in one sentence without a full stop.
+        advice: What to do next, naming the flag where there is one.
+
+    Attributes:
+        path: The file that it is about; see `about`.
+    """
+
+    exit_status = 1
+    path: Path | None = None
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message, advice)
+        self.message = message
+        self.advice = advice
+
+    def __str__(self) -> str:
+        place = f"{self.path}: " if self.path else ""
+        return place + "; ".join(part for part in (self.message, self.advice) if part)
+
+
+class UsageError(Mrc2movieError):
+    """A wrong option or argument: nothing was done."""
+
+    exit_status = 2
+
+
+class InputError(Mrc2movieError):
+    """An input that cannot be read as what it claims to be."""
+
+
+class OutputError(Mrc2movieError):
+    """A movie, record or directory that cannot be written."""
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Name the file in every error of ours that passes and names none yet."""
+    try:
+        yield
+    except Mrc2movieError as error:
+        error.path = error.path or path
+        raise

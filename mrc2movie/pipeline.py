@@ -1,0 +1,249 @@
+"""One input to one movie: read, render and encode in worker threads, in order and bounded; write in this one.
+
+The design calls this room ``convert.py``; a module of that name would hide the function ``mrc2movie.convert``.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+import mrc2movie
+from mrc2movie.contrast import (
+    GreyRange,
+    Sampling,
+    SectionStatistics,
+    choose_range,
+    collect,
+    section_statistics,
+)
+from mrc2movie.errors import InputError, about
+from mrc2movie.parallel import Workers, available_processors
+from mrc2movie.publish import PacketSpool, flush_to_disk, hidden_temporary, move_into_place
+from mrc2movie.readers import open_volume
+from mrc2movie.readers.volume import Load, Section, Volume
+from mrc2movie.record import FileStamp, Record, write_record
+from mrc2movie.render import Look, Renderer
+from mrc2movie.sequence import sections_shown, way_back
+from mrc2movie.settings import GreyRule, Settings
+from mrc2movie.writers import open_movie
+from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
+
+Result = TypeVar("Result")
+
+OnSection = Callable[[str, int, int], None]
+"""Hears of progress: the stage ("measuring", "converting"), sections done, sections in all."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A movie that was made.
+
+    Attributes:
+        source: The input.
+        target: The movie.
+        record: How it was made, as kept beside it.
+        seconds: From the start to the end.
+    """
+
+    source: Path
+    target: Path
+    record: Record
+    seconds: float
+
+
+class Stopwatch:
+    """Adds up the seconds that the threads spend in each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of this block for a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - begin
+            with self._lock:
+                self.seconds[name] += spent
+
+
+@dataclass(frozen=True)
+class Showing:
+    """The sections of a volume that a movie shows, in order, as the workers of this run meet them."""
+
+    volume: Volume
+    numbers: Sequence[int]
+    workers: Workers
+    on_section: OnSection
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def map(self, stage: str, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
+        """Read every section shown once, in the worker threads, and yield what becomes of it, in order.
+
+        Args:
+            stage: What the listener is told.
+            make_worker: Called in each thread; gives a function of (position among the sections shown, section).
+        """
+
+        def make_reading_worker() -> Callable[[tuple[int, Load]], Result]:
+            worker = make_worker()
+            scratch = np.empty(self.volume.scratch_bytes, np.uint8)
+
+            def work(item: tuple[int, Load]) -> Result:
+                position, load = item
+                with about(self.volume.path):
+                    with self.watch.stage("reading"):
+                        section = load(scratch)
+                    return worker(position, section)
+
+            return work
+
+        loads = ((position, self.volume.section(number)) for position, number in enumerate(self.numbers))
+        for done, result in enumerate(self.workers.map(make_reading_worker, loads), start=1):
+            yield result
+            self.on_section(stage, done, len(self.numbers))
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    settings: Settings | None = None,
+    *,
+    on_section: OnSection = lambda stage, done, total: None,
+) -> Conversion:
+    """Make the movie of one file, replacing the target in one step when it is complete and verified.
+
+    Args:
+        source: An MRC file.
+        target: The movie; its directory must exist.
+        settings: All options; the defaults where None.
+        on_section: Called in this thread after each section.
+
+    Raises:
+        InputError: The source cannot be read, or all its sections are discarded.
+        OutputError: The movie cannot be written.
+        Mrc2movieError: The codec cannot hold such frames.
+    """
+    source, target, settings = Path(source), Path(target), settings or Settings()
+    begin = time.perf_counter()
+    with (
+        about(source),
+        _one_opencv_thread(),
+        open_volume(source) as volume,
+        Workers(settings.jobs or available_processors()) as workers,
+    ):
+        read_from, description = FileStamp.of(source), volume.description
+        numbers = sections_shown(description.shape[0], settings)
+        if not numbers:
+            raise InputError(
+                f"all {description.shape[0]} sections are discarded",
+                "discard fewer (--discard-range, --discard-percentage)",
+            )
+        showing = Showing(volume, numbers, workers, on_section)
+        grey_range = measure(showing, GreyRule.parse(settings.range))
+        look = Look(
+            grey_range=grey_range,
+            row0_at_bottom=description.row0_at_bottom if settings.flip == "auto" else settings.flip == "yes",
+            clip_limit=settings.clip_limit,
+            tile_grid_size=settings.tile_grid_size,
+        )
+        with about(target), hidden_temporary(target) as hidden:
+            writer = open_movie(hidden, description.shape[1:], settings)
+            facts = write_movie(showing, look, writer, settings, target.parent)
+            flush_to_disk(hidden)
+            record = Record(
+                source=read_from,
+                movie=replace(FileStamp.of(hidden), name=target.name),
+                settings=settings.movie_options(),
+                header=description.header,
+                grey_range=(grey_range.low, grey_range.high),
+                sections=tuple(numbers),
+                frames=facts,
+                seconds=dict(showing.watch.seconds),
+                notes=description.notes + grey_range.notes + writer.notes,
+                warnings=description.warnings + grey_range.warnings,
+                version=mrc2movie.__version__,
+            )
+            # The record goes first: a movie without one would not be known as ours. Should the movie not follow,
+            # the record does not fit the old one, which is then made anew.
+            write_record(target, record)
+            move_into_place(hidden, target)
+    return Conversion(source, target, record, time.perf_counter() - begin)
+
+
+def measure(showing: Showing, rule: GreyRule) -> GreyRange:
+    """The measuring pass: exact minimum and maximum, robust statistics, and the grey range from them."""
+    sampling = Sampling.of(len(showing.numbers), showing.volume.description.shape[1:])
+
+    def make_worker() -> Callable[[int, Section], SectionStatistics]:
+        def work(position: int, section: Section) -> SectionStatistics:
+            with showing.watch.stage("measuring"):
+                return section_statistics(section, sampling.slice(position))
+
+        return work
+
+    return choose_range(collect(showing.map("measuring", make_worker)), rule)
+
+
+def write_movie(
+    showing: Showing, look: Look, writer: MovieWriter, settings: Settings, spool_directory: Path
+) -> MovieFacts:
+    """The second pass: every section rendered and encoded once, written in order, and written again on the way back.
+
+    Raises:
+        OutputError: The finished movie is not what it must be.
+    """
+    watch = showing.watch
+
+    def make_worker() -> Callable[[int, Section], Packet]:
+        render, encode = Renderer(look), writer.encoder()
+
+        def work(position: int, section: Section) -> Packet:
+            with watch.stage("contrast"):
+                frame = render(section)
+            with watch.stage("encoding"):
+                return encode(frame)
+
+        return work
+
+    back = way_back(len(showing.numbers), settings)
+    with closing(writer), PacketSpool(spool_directory) as spool:
+        for position, packet in enumerate(showing.map("converting", make_worker)):
+            with watch.stage("writing"):
+                writer.write(packet)
+                if back:
+                    spool.append(packet)
+            if position == 0:
+                first = packet
+        for position in back:
+            with watch.stage("writing"):
+                packet = spool[position]
+                writer.write(packet)
+        with watch.stage("writing"):
+            writer.close()
+    facts = MovieFacts(len(showing.numbers) + len(back), writer.width, writer.height, settings.fps)
+    with watch.stage("verifying"):
+        writer.verify(facts, first, packet)
+    return facts
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """The workers are the threads: OpenCV must not start its own inside each."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

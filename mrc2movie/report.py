@@ -1,0 +1,73 @@
+"""What a run says of itself: jobs, their outcomes, the report, and the watcher that hears of them."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mrc2movie.pipeline import Conversion
+
+
+class Status(Enum):
+    """What became of a job."""
+
+    CONVERTED = "converted"
+    UP_TO_DATE = "up to date"
+    PLANNED = "would be converted"
+    LEFT_ALONE = "left alone"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and the movie that it becomes."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        status: What became of it.
+        why: The reason, where there is one to give.
+        conversion: The movie that was made, if any.
+    """
+
+    job: Job
+    status: Status
+    why: str = ""
+    conversion: "Conversion | None" = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All outcomes of a run, in the order of the jobs."""
+
+    outcomes: tuple[Outcome, ...]
+
+    def count(self, status: Status) -> int:
+        """How many jobs came out so."""
+        return sum(outcome.status is status for outcome in self.outcomes)
+
+    @property
+    def exit_status(self) -> int:
+        """0 where every movie is there (or would be, in a dry run), else 1."""
+        return int(bool(self.count(Status.FAILED) or self.count(Status.LEFT_ALONE)))
+
+
+class Watcher:
+    """Hears how a run goes; this one does nothing."""
+
+    def job_begins(self, job: Job, position: int, jobs: int) -> None:
+        """Job number `position`, counted from 0, of `jobs` begins."""
+
+    def section_done(self, stage: str, done: int, total: int) -> None:
+        """So many sections of the current job have passed a stage."""
+
+    def job_ends(self, outcome: Outcome) -> None:
+        """The current job has come out so."""

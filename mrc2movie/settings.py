@@ -1,0 +1,280 @@
+"""Every option, declared once: the command line, the API, the validation and the record derive from here."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, cast
+
+from mrc2movie.errors import UsageError
+
+GROUPS = ("movie", "sections", "picture", "batch", "messages")
+MOVIE_GROUPS = ("movie", "sections", "picture")
+"""The groups whose options shape the movie: with other values it is made anew."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an option takes.
+
+    Args:
+        parse: From text, or from a value given through the API, to the valid value; ValueError for any other.
+        allowed: What is allowed, in words.
+        metavar: How the help shows the value; a tuple where the option takes several words, empty for a flag.
+    """
+
+    parse: Callable[[Any], object]
+    allowed: str
+    metavar: str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of `Settings` as the command line and the help see it."""
+
+    name: str
+    default: object
+    kind: Kind
+    group: str
+    help: str
+    default_text: str
+    short: str
+
+    @property
+    def flag(self) -> str:
+        """The long option: ``clip_limit`` is ``--clip-limit``."""
+        return "--" + self.name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class GreyRule:
+    """How black and white are found: the parsed form of ``--range``."""
+
+    kind: Literal["auto", "minmax", "percentile", "sigma", "mad", "fixed"]
+    values: tuple[float, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "GreyRule":
+        """Parse the text form.
+
+        Raises:
+            ValueError: The text is none of the forms that the help lists.
+        """
+        if text in ("auto", "minmax"):
+            return cls(cast(Literal["auto", "minmax"], text))
+        kind, _, numbers = text.rpartition(":")
+        values = tuple(float(number) for number in numbers.split(","))
+        if not all(math.isfinite(value) for value in values):
+            raise ValueError(text)
+        match kind, values:
+            case "percentile", (low, high) if 0 <= low < high <= 100:
+                return cls("percentile", values)
+            case "sigma" | "mad", (factor,) if factor > 0:
+                return cls(kind, values)
+            case "", (low, high) if low < high:
+                return cls("fixed", values)
+        raise ValueError(text)
+
+
+def _number(number: type[int] | type[float], low: float, high: float, metavar: str) -> Kind:
+    def parse(value: Any) -> object:
+        parsed = number(value)
+        if (isinstance(value, (int, float)) and parsed != value) or not low <= parsed <= high:
+            raise ValueError(value)
+        return parsed
+
+    word = "a whole number" if number is int else "a number"
+    return Kind(parse, f"{word} from {low:g} to {high:g}", metavar)
+
+
+def _choice(*choices: str) -> Kind:
+    def parse(value: Any) -> object:
+        if value not in choices:
+            raise ValueError(value)
+        return value
+
+    return Kind(parse, "one of " + ", ".join(choices), "|".join(choices))
+
+
+def _text(metavar: str, allowed: str = "a text that is not empty", pattern: str = r"(?s).+") -> Kind:
+    def parse(value: Any) -> object:
+        text = str(value)
+        if not re.fullmatch(pattern, text):
+            raise ValueError(value)
+        return text
+
+    return Kind(parse, allowed, metavar)
+
+
+def _flag() -> Kind:
+    def parse(value: Any) -> object:
+        if not isinstance(value, bool):
+            raise ValueError(value)
+        return value
+
+    return Kind(parse, "True or False", ())
+
+
+def _section_range(value: Any) -> object:
+    first, end = (int(number) for number in value)
+    if not 0 <= first < end:
+        raise ValueError(value)
+    return first, end
+
+
+def _end_fractions(value: Any) -> object:
+    start, end = (float(number) for number in value)
+    if not (0 <= start < 1 and 0 <= end < 1 and start + end < 1):
+        raise ValueError(value)
+    return start, end
+
+
+def _fourcc(value: Any) -> object:
+    code = str(value).upper()
+    if not re.fullmatch(r"[0-9A-Z]{3}[0-9A-Z ]", code):
+        raise ValueError(value)
+    return code
+
+
+def _grey_rule(value: Any) -> object:
+    GreyRule.parse(str(value))
+    return str(value)
+
+
+def _option(default: Any, kind: Kind, group: str, help: str, default_text: str = "", short: str = "") -> Any:
+    metadata = {"kind": kind, "group": group, "help": help, "default_text": default_text, "short": short}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that a user can choose; a value that is not allowed cannot be built.
+
+    Text is accepted for numbers, as it comes from the command line. The meaning of each field is the help of the
+    option of the same name (``mrc2movie --help``).
+
+    Raises:
+        UsageError: A value is not allowed; the message names the flag, the value and what is allowed.
+    """
+
+    fps: float = _option(30.0, _number(float, 0.1, 1000, "FPS"), "movie", "sections (frames) a second in the movie")
+    codec: str = _option(
+        "MJPG",
+        Kind(_fourcc, "a code of four letters or digits such as MJPG, XVID or FFV1", "FOURCC"),
+        "movie",
+        "the codec of the AVI by its four letters: MJPG plays everywhere, FFV1 loses nothing",
+    )
+    quality: int = _option(90, _number(int, 1, 100, "1..100"), "movie", "JPEG quality of the frames of an MJPG movie")
+    playback: Literal["forward-backward", "forward", "backward"] = _option(
+        "forward-backward",
+        _choice("forward-backward", "forward", "backward"),
+        "movie",
+        "direction; forward-backward shows no end twice, so that a loop is seamless",
+    )
+    discard_range: tuple[int, int] | None = _option(
+        None,
+        Kind(_section_range, "two whole numbers, 0 <= A < B", ("A", "B")),
+        "sections",
+        "leave out the sections A to B-1 (counted from 0) and keep the rest",
+        "none",
+    )
+    discard_percentage: tuple[float, float] | None = _option(
+        None,
+        Kind(_end_fractions, "two fractions of 0 or more with a sum below 1, where 0.1 means 10 %", ("A", "B")),
+        "sections",
+        "leave out a fraction of the sections at the start and at the end: 0.1 0.2 is the first tenth and the "
+        "last fifth",
+        "none",
+    )
+    range: str = _option(
+        "auto",
+        Kind(
+            _grey_rule,
+            "auto, minmax, percentile:P,Q (0 <= P < Q <= 100), sigma:K, mad:K (K > 0) or LOW,HIGH (LOW < HIGH)",
+            "RULE",
+        ),
+        "picture",
+        "what becomes black and white: auto, minmax, percentile:P,Q, sigma:K (mean -/+ K standard deviations), "
+        "mad:K (median -/+ K robust ones) or LOW,HIGH (--range=-50,200 for a negative bound); auto is minmax "
+        "unless outliers stretch it",
+    )
+    clip_limit: float = _option(
+        2.0,
+        _number(float, 0, 1000, "LIMIT"),
+        "picture",
+        "how much local contrast (CLAHE) may amplify; 0 switches it off",
+    )
+    tile_grid_size: int = _option(
+        8, _number(int, 1, 256, "N"), "picture", "local contrast works on N x N tiles of the picture"
+    )
+    flip: Literal["auto", "yes", "no"] = _option(
+        "auto",
+        _choice("auto", "yes", "no"),
+        "picture",
+        "row 0 of the file at the bottom of the picture as in 3dmod (yes), at the top (no), or as files of this "
+        "kind have it (auto)",
+    )
+    recursive: bool = _option(
+        False, _flag(), "batch", "also convert the files of all sub-directories, mirrored in OUTPUT_DIR"
+    )
+    pattern: str | None = _option(
+        None,
+        _text("GLOB"),
+        "batch",
+        "convert the files whose name matches, such as '*_rec.mrc'",
+        "all names of MRC files",
+    )
+    overwrite: bool = _option(False, _flag(), "batch", "make every movie anew, and replace files that are not ours")
+    dry_run: bool = _option(False, _flag(), "batch", "say what would be done for each file, and touch nothing")
+    jobs: int | None = _option(
+        None,
+        _number(int, 1, 1024, "N"),
+        "batch",
+        "worker threads",
+        "the processors that this process may use",
+    )
+    quiet: bool = _option(False, _flag(), "messages", "only warnings and errors", short="-q")
+    verbose: bool = _option(
+        False,
+        _flag(),
+        "messages",
+        "more about each file, seconds a stage, and a traceback where one helps",
+        short="-v",
+    )
+    log: str | None = _option(None, _text("FILE"), "messages", "append the log to FILE", "OUTPUT_DIR/mrc2movie.log")
+
+    def __post_init__(self) -> None:
+        """Coerce and check every field against its kind."""
+        for option in OPTIONS:
+            value = getattr(self, option.name)
+            if value is None and option.default is None:
+                continue
+            try:
+                object.__setattr__(self, option.name, option.kind.parse(value))
+            except (ValueError, TypeError, OverflowError):
+                shown = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+                raise UsageError(f"{option.flag} {shown}: must be {option.kind.allowed}") from None
+        if self.discard_range and self.discard_percentage:
+            raise UsageError("--discard-range and --discard-percentage cannot be combined", "give one of them")
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose contradict each other", "give one of them")
+
+    def movie_options(self) -> dict[str, object]:
+        """The options that shape the movie, as JSON has them: what the record keeps and compares."""
+        values = {option.name: getattr(self, option.name) for option in OPTIONS if option.group in MOVIE_GROUPS}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _options() -> Sequence[Option]:
+    return tuple(
+        Option(
+            name=declared.name,
+            default=declared.default,
+            **{**declared.metadata, "default_text": declared.metadata["default_text"] or str(declared.default)},
+        )
+        for declared in fields(Settings)
+    )
+
+
+OPTIONS: Sequence[Option] = _options()
+"""All options, in the order of the help."""

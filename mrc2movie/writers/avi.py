@@ -1,0 +1,263 @@
+"""AVI through ``cv2.VideoWriter``: JPEG packets encoded by the workers, or frames that OpenCV's own encoder takes.
+
+OpenCV reports no write error at all, opens nothing without saying so, and crops odd sizes: hence the checks here.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
+from mrc2movie.render import Frame
+from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet
+
+# FFmpeg inside OpenCV writes to standard error unless told before its first use.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+JPEG_CODEC = "MJPG"
+JPEG_MAX_SIDE = 65500  # libjpeg's JPEG_MAX_DIMENSION
+_PIXEL_LIMIT = 2**31 // 8  # FFmpeg's av_image_check_size: (w + 128)(h + 128) must stay below
+_FPS_TOLERANCE = 0.0011  # OpenCV approximates the rate by a fraction to within 0.001
+_COMMON_CODECS = (
+    *(JPEG_CODEC, "XVID", "DIVX", "FMP4", "FFV1", "HFYU", "FFVH", "MPNG", "DIV3", "MP42"),
+    *("WMV1", "WMV2", "FLV1", "ASV1", "ASV2", "SNOW", "VP80", "VP90"),
+)
+
+
+def _open(path: Path, codec: str, fps: float, width: int, height: int, raw: bool) -> cv2.VideoWriter:
+    return cv2.VideoWriter(
+        _for_opencv(path),
+        cv2.CAP_FFMPEG,
+        cv2.VideoWriter.fourcc(*codec),
+        fps,
+        (width, height),
+        [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1] if raw else [],
+    )
+
+
+def _for_opencv(path: Path) -> str:
+    """The path as OpenCV takes it: absolute, since FFmpeg takes ``a:b.avi`` for a protocol, and UTF-8."""
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # OpenCV would crash on it
+        raise OutputError("the name of the output directory is not valid UTF-8", "rename it") from None
+    return name
+
+
+class JpegAvi(MovieWriter):
+    """Motion JPEG: every worker encodes, `cv2.VideoWriter` only muxes.
+
+    The JPEGs have three components, 4:2:0 with neutral chroma, as other tools write MJPG: players refuse grey ones.
+
+    Args:
+        path: Where; must end in ``.avi``.
+        shape: (rows, columns) of the frames.
+        fps: Frames a second.
+        quality: Of the JPEGs, 1 … 100.
+
+    Raises:
+        Mrc2movieError: JPEG or AVI cannot hold frames of this size.
+        OutputError: The file cannot be made.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int], fps: float, quality: int) -> None:
+        self.height, self.width = shape
+        self._path = path
+        self._parameters = [
+            cv2.IMWRITE_JPEG_QUALITY,
+            quality,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+        ]
+        if max(shape) > JPEG_MAX_SIDE:
+            raise Mrc2movieError(
+                f"frames of {self.width} x {self.height} are larger than the {JPEG_MAX_SIDE} of a JPEG",
+                "take another --codec such as FFV1, or convert smaller sections",
+            )
+        _check_pixels(self.width, self.height)
+        self._writer = _open(path, JPEG_CODEC, fps, self.width, self.height, raw=True)
+        if not self._writer.isOpened():
+            raise OutputError("the movie cannot be opened for writing", "is the directory writable?")
+
+    def encoder(self) -> Encode:
+        """An encoder from frames to JPEGs."""
+
+        def encode(frame: Frame) -> Packet:
+            colour = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
+            done, packet = cv2.imencode(".jpg", colour, self._parameters)
+            if not done:
+                raise Mrc2movieError(f"OpenCV cannot encode a frame of {self.width} x {self.height} as JPEG")
+            return np.asarray(packet, np.uint8)
+
+        return encode
+
+    def write(self, packet: Packet) -> None:
+        """Append a JPEG."""
+        self._writer.write(packet)
+
+    def close(self) -> None:
+        """Write the index and close the file."""
+        self._writer.release()
+
+    def verify(self, facts: MovieFacts, first: Packet, last: Packet) -> None:
+        """The packets at both ends must come back as they were written, and decode."""
+        movie = _opened_again(self._path, facts, raw=True)
+        try:
+            for position, expected in {0: first, facts.frames - 1: last}.items():
+                packet = _frame_at(movie, position)
+                decoded = None if packet is None else cv2.imdecode(packet, cv2.IMREAD_GRAYSCALE)
+                if packet is None or decoded is None or not np.array_equal(packet.ravel(), expected):
+                    raise _spoilt(f"frame {position} does not come back as it was written")
+        finally:
+            movie.release()
+
+
+class OpenCvAvi(MovieWriter):
+    """Any other codec that OpenCV can write into AVI, through its own encoder.
+
+    Odd sizes are padded by repeating the last row or column, since OpenCV would crop them.
+
+    Args:
+        path: Where; must end in ``.avi``.
+        shape: (rows, columns) of the frames.
+        fps: Frames a second.
+        codec: The FourCC.
+
+    Raises:
+        Mrc2movieError: The codec cannot hold frames of this size.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int], fps: float, codec: str) -> None:
+        self._pad_rows, self._pad_columns = shape[0] % 2, shape[1] % 2
+        self.height, self.width = shape[0] + self._pad_rows, shape[1] + self._pad_columns
+        self._path = path
+        if (self.height, self.width) != shape:
+            self.notes = (
+                f"odd size: padded from {shape[1]} x {shape[0]} to {self.width} x {self.height} by repeating the "
+                "last row or column",
+            )
+        _check_pixels(self.width, self.height)
+        self._writer = _open(path, codec, fps, self.width, self.height, raw=False)
+        if not self._writer.isOpened():
+            raise Mrc2movieError(
+                f"the codec {codec} cannot hold frames of {self.width} x {self.height} at {fps:g} a second",
+                "take --codec MJPG or FFV1",
+            )
+
+    def encoder(self) -> Encode:
+        """Only pads: the encoder of OpenCV is one for all frames, and works as they are written."""
+
+        def encode(frame: Frame) -> Packet:
+            return np.pad(frame, ((0, self._pad_rows), (0, self._pad_columns)), mode="edge").ravel()
+
+        return encode
+
+    def write(self, packet: Packet) -> None:
+        """Encode and append a frame."""
+        frame = packet.reshape(self.height, self.width)
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+
+    def close(self) -> None:
+        """Write what is pending and close the file."""
+        self._writer.release()
+
+    def verify(self, facts: MovieFacts, first: Packet, last: Packet) -> None:
+        """The frames at both ends must decode."""
+        movie = _opened_again(self._path, facts, raw=False)
+        try:
+            for position in sorted({0, facts.frames - 1}):
+                frame = _frame_at(movie, position)
+                if frame is None or frame.shape[:2] != (facts.height, facts.width):
+                    raise _spoilt(f"frame {position} cannot be decoded")
+        finally:
+            movie.release()
+
+
+def require_codec(codec: str, fps: float) -> None:
+    """Refuse a codec that OpenCV cannot write into AVI, by writing a small movie with it.
+
+    Raises:
+        UsageError: It cannot; the advice lists those that work here.
+    """
+    if codec == JPEG_CODEC or _works(codec, fps):
+        return
+    working = " ".join(name for name in _COMMON_CODECS if _works(name, fps))
+    raise UsageError(
+        f"--codec {codec}: OpenCV cannot write it into an AVI at {fps:g} frames a second",
+        f"those that work here are {working}",
+    )
+
+
+def _works(codec: str, fps: float) -> bool:
+    with tempfile.TemporaryDirectory() as directory, _quiet_opencv():
+        path = Path(directory) / "probe.avi"
+        try:
+            probe = OpenCvAvi(path, (64, 64), fps, codec)
+            frame = np.zeros(64 * 64, np.uint8)
+            probe.write(frame)
+            probe.write(frame)
+            probe.close()
+            probe.verify(MovieFacts(2, 64, 64, fps), frame, frame)
+        except (Mrc2movieError, cv2.error):
+            return False
+    return True
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """OpenCV prints to standard error why a codec does not open; the caller says it better."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if (width + 128) * (height + 128) >= _PIXEL_LIMIT:
+        raise Mrc2movieError(
+            f"frames of {width} x {height} have more pixels than a movie can hold", "convert smaller sections"
+        )
+
+
+def _opened_again(path: Path, facts: MovieFacts, raw: bool) -> cv2.VideoCapture:
+    """The finished movie, its container checked; with `raw` it gives packets instead of pictures."""
+    movie = cv2.VideoCapture(
+        _for_opencv(path),
+        cv2.CAP_FFMPEG,
+        [cv2.CAP_PROP_N_THREADS, 1, *([cv2.CAP_PROP_FORMAT, -1] if raw else [])],
+    )
+    if not movie.isOpened():
+        raise _spoilt("it cannot be opened again")
+    found = MovieFacts(
+        frames=round(movie.get(cv2.CAP_PROP_FRAME_COUNT)),
+        width=round(movie.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        height=round(movie.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        fps=movie.get(cv2.CAP_PROP_FPS),
+    )
+    sizes_agree = (found.frames, found.width, found.height) == (facts.frames, facts.width, facts.height)
+    if not sizes_agree or abs(found.fps - facts.fps) > _FPS_TOLERANCE:
+        movie.release()
+        raise _spoilt(
+            f"it holds {found.frames} frames of {found.width} x {found.height} at {found.fps:g} a second, not "
+            f"{facts.frames} of {facts.width} x {facts.height} at {facts.fps:g}",
+        )
+    return movie
+
+
+def _frame_at(movie: cv2.VideoCapture, position: int) -> Frame | None:
+    if position > 0:
+        movie.set(cv2.CAP_PROP_POS_FRAMES, position)
+    found, frame = movie.read()
+    return np.asarray(frame, np.uint8) if found else None
+
+
+def _spoilt(what: str) -> OutputError:
+    return OutputError(f"the movie was not written well: {what}", "is the disk full?")
