@@ -103,12 +103,13 @@ def _same(one: Path, other: Path) -> bool:
     return other.exists() and one.samefile(other)
 
 
-def _natural(path: Path) -> list[list[tuple[int, int | str, str]]]:
-    """Sort key: numbers by value, letters whatever their case, and the exact text to break ties."""
-    return [
-        [(0, int(part), part) if part.isdecimal() else (1, part.casefold(), part) for part in re.split(r"(\d+)", name)]
+def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
+    """Sort key: numbers by value, letters whatever their case; the exact text breaks ties."""
+    names = [
+        [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in re.split(r"(\d+)", name)]
         for name in path.parts
     ]
+    return names, str(path)
 
 
 def _targets(inputs: Sequence[Path], movie_suffix: str) -> list[Path]:

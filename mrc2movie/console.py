@@ -61,7 +61,9 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
             log_file.parent.mkdir(parents=True, exist_ok=True)
             file_handler = logging.FileHandler(log_file, encoding="utf-8")
         except OSError as error:
-            raise OutputError(f"{log_file}: the log cannot be written ({error.strerror})") from error
+            error_about_log = OutputError(f"the log cannot be written ({error.strerror})", "choose another --log")
+            error_about_log.path = log_file
+            raise error_about_log from error
         file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file_handler)
         header = f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}"

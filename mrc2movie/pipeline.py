@@ -161,7 +161,8 @@ def convert(
         with about(target), hidden_temporary(target) as hidden:
             writer = open_movie(hidden, description.shape[1:], settings)
             facts = write_movie(showing, look, writer, settings, target.parent)
-            flush_to_disk(hidden)
+            with showing.watch.stage("flushing"):
+                flush_to_disk(hidden)
             record = Record(
                 source=read_from,
                 movie=replace(FileStamp.of(hidden), name=target.name),
@@ -207,7 +208,7 @@ def write_movie(
     watch = showing.watch
 
     def make_worker() -> Callable[[int, Section], Packet]:
-        render, encode = Renderer(look), writer.encoder()
+        render, encode = Renderer(look, showing.volume.description.shape[1:]), writer.encoder()
 
         def work(position: int, section: Section) -> Packet:
             with watch.stage("contrast"):

@@ -31,25 +31,29 @@ class Look:
 
 
 class Renderer:
-    """Renders the sections of one movie, in one thread: OpenCV's CLAHE object is not to be shared.
+    """Renders the sections of one movie, in one thread: it owns buffers, and OpenCV's CLAHE is not to be shared.
 
     Args:
         look: How.
+        shape: (rows, columns) of the sections.
     """
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: Look, shape: tuple[int, int]) -> None:
         self._look = look
+        self._grey = np.empty(shape, np.uint8)
         tiles = (look.tile_grid_size, look.tile_grid_size)
-        self._clahe = cv2.createCLAHE(look.clip_limit, tiles) if look.clip_limit else None
+        equalise = look.clip_limit > 0 and not look.grey_range.constant
+        self._clahe = cv2.createCLAHE(look.clip_limit, tiles) if equalise else None
+        self._equalised = np.empty_like(self._grey) if equalise else self._grey
 
     def __call__(self, section: NDArray[np.generic]) -> Frame:
-        """Render one section, (y, x) of any real native dtype."""
-        look = self._look
-        upright = section[::-1] if look.row0_at_bottom else section
-        frame = to_8bit(upright, look.grey_range)
-        if self._clahe is None or look.grey_range.constant:
-            return frame
-        equalised = np.asarray(self._clahe.apply(frame), np.uint8)
-        if look.grey_range.nonfinite:
-            equalised[~np.isfinite(upright)] = 0
-        return equalised
+        """Render one section, (y, x) of any real native dtype; the frame is good until the next one is rendered."""
+        to_8bit(section, self._look.grey_range, self._grey)
+        if self._look.row0_at_bottom:
+            cv2.flip(self._grey, 0, self._grey)
+        if self._clahe is not None:
+            self._clahe.apply(self._grey, self._equalised)
+            if self._look.grey_range.nonfinite:
+                upright = section[::-1] if self._look.row0_at_bottom else section
+                self._equalised[~np.isfinite(upright)] = 0
+        return self._equalised

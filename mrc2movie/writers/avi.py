@@ -87,9 +87,10 @@ class JpegAvi(MovieWriter):
 
     def encoder(self) -> Encode:
         """An encoder from frames to JPEGs."""
+        colour = np.empty((self.height, self.width, 3), np.uint8)
 
         def encode(frame: Frame) -> Packet:
-            colour = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
+            cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR, colour)
             done, packet = cv2.imencode(".jpg", colour, self._parameters)
             if not done:
                 raise Mrc2movieError(f"OpenCV cannot encode a frame of {self.width} x {self.height} as JPEG")
@@ -253,7 +254,7 @@ def _opened_again(path: Path, facts: MovieFacts, raw: bool) -> cv2.VideoCapture:
 
 
 def _frame_at(movie: cv2.VideoCapture, position: int) -> Frame | None:
-    if position > 0:
+    if position > 1:  # after frame 0 comes frame 1; OpenCV 5.0.0 would skip it when asked to go there
         movie.set(cv2.CAP_PROP_POS_FRAMES, position)
     found, frame = movie.read()
     return np.asarray(frame, np.uint8) if found else None
