@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from mrc2movie import __version__
 from mrc2movie.errors import Mrc2movieError, UsageError
 from mrc2movie.pipeline import convert
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
@@ -143,6 +144,10 @@ def _run(job: Job, settings: Settings, watcher: Watcher) -> Outcome:
         return Outcome(job, Status.FAILED, str(error))
     except OSError as error:
         return Outcome(job, Status.FAILED, f"{error.filename or job.source}: {error.strerror}")
+    except Exception as error:
+        logger.debug("%s: where it happened:", job.source, exc_info=True)
+        why = f"{job.source}: unexpected {type(error).__name__} ({error}); this is a bug of mrc2movie {__version__}"
+        return Outcome(job, Status.FAILED, f"{why}: please report it with this file")
 
 
 def _decide(job: Job, settings: Settings) -> tuple[Status, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mrc2movie
-from mrc2movie.errors import OutputError
+from mrc2movie.errors import OutputError, about
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import Settings
 
@@ -57,13 +57,12 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
     level_before = package.level
     package.setLevel(logging.DEBUG)
     if log_file is not None:
-        try:
-            log_file.parent.mkdir(parents=True, exist_ok=True)
-            file_handler = logging.FileHandler(log_file, encoding="utf-8")
-        except OSError as error:
-            error_about_log = OutputError(f"the log cannot be written ({error.strerror})", "choose another --log")
-            error_about_log.path = log_file
-            raise error_about_log from error
+        with about(log_file):
+            try:
+                log_file.parent.mkdir(parents=True, exist_ok=True)
+                file_handler = logging.FileHandler(log_file, encoding="utf-8")
+            except OSError as error:
+                raise OutputError(f"the log cannot be written ({error.strerror})", "choose another --log") from error
         file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file_handler)
         header = f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}"

@@ -15,7 +15,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-import mrc2movie
+from mrc2movie import __version__
 from mrc2movie.contrast import (
     GreyRange,
     Sampling,
@@ -174,7 +174,7 @@ def convert(
                 seconds=dict(showing.watch.seconds),
                 notes=description.notes + grey_range.notes + writer.notes,
                 warnings=description.warnings + grey_range.warnings,
-                version=mrc2movie.__version__,
+                version=__version__,
             )
             # The record goes first: a movie without one would not be known as ours. Should the movie not follow,
             # the record does not fit the old one, which is then made anew.

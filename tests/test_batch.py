@@ -237,3 +237,19 @@ def test_an_output_directory_that_cannot_be_made_is_named(
     report = convert_directory(stacks, out)
     assert [outcome.status for outcome in report.outcomes] == [Status.FAILED] * 2
     assert f"{out}: Not a directory" in report.outcomes[0].why
+
+
+def test_an_unexpected_error_is_reported_as_our_bug_and_the_batch_goes_on(
+    stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_once(*arguments: object) -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError("by nought")
+
+    for options, traceback_shown in (((), False), (("--verbose", "--overwrite"), True)):
+        monkeypatch.setattr("mrc2movie.pipeline.choose_range", fail_once)
+        assert run(stacks, tmp_path / "out", *options) == 1
+        shown = capsys.readouterr().err
+        assert f"{stacks}/a.mrc: unexpected ZeroDivisionError (by nought); this is a bug of mrc2movie" in shown
+        assert "1 converted, 1 failed" in shown
+        assert ("Traceback" in shown) is traceback_shown

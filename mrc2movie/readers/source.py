@@ -70,9 +70,12 @@ class InputFile:
     def _read_some(self, offset: int, buffer: memoryview) -> int:
         if hasattr(os, "preadv"):
             return os.preadv(self._descriptor, [buffer], offset)
-        with self._lock:  # Windows has no positioned read: seek and read must not be torn apart.
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            data = os.read(self._descriptor, len(buffer))
+        if hasattr(os, "pread"):  # macOS
+            data = os.pread(self._descriptor, len(buffer), offset)
+        else:  # Windows has no positioned read: seek and read must not be torn apart.
+            with self._lock:
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
+                data = os.read(self._descriptor, len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
