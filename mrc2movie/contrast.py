@@ -35,7 +35,7 @@ class SectionStatistics:
         minimum: Smallest finite value, or +inf where no value is finite.
         maximum: Largest finite value, or -inf where no value is finite.
         nonfinite: Number of NaN and infinite voxels.
-        sample: Finite voxels of the regular sample, (n,), native dtype (float32 for float16).
+        sample: Finite voxels of the regular sample, (n,), native dtype.
     """
 
     minimum: float
@@ -118,8 +118,7 @@ def section_statistics(section: NDArray[np.generic], sampled: slice) -> SectionS
         section: (y, x), any real native dtype.
         sampled: Which voxels of the flat section are in the sample.
     """
-    sample = section.reshape(-1)[sampled]
-    sample = sample.astype(np.float32) if sample.dtype == np.float16 else sample.copy()
+    sample = section.reshape(-1)[sampled].copy()
     # NaN and infinity show in the extremes, so clean sections, nearly all there are, need no mask.
     with np.errstate(invalid="ignore"):
         minimum, maximum = float(section.min()), float(section.max())

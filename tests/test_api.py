@@ -115,7 +115,6 @@ def test_processors_and_directories_have_portable_fallbacks(tmp_path: Path, monk
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert available_processors() == 1
     monkeypatch.delattr(os, "O_DIRECTORY")
-    monkeypatch.delattr(os, "O_NONBLOCK")
     monkeypatch.delattr(os, "preadv")
     monkeypatch.setattr("tempfile.TemporaryFile", tempfile.NamedTemporaryFile)
     convert(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "x.avi")

@@ -98,6 +98,17 @@ def test_auto_ignores_a_hot_pixel_and_says_so(tmp_path: Path, capsys: pytest.Cap
     assert "outliers stretch the values to" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("times", "acts"), [(2.9, False), (3.1, True)])
+def test_auto_acts_when_the_extremes_are_three_times_as_far_apart_as_the_central_voxels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], times: float, acts: bool
+) -> None:
+    voxels = np.linspace(-1, 1, 10_000).astype(np.float32).reshape(1, 100, 100)
+    voxels[0, 0, 0] = -1 + 2 * 0.998 * times
+    found = shown(tmp_path, voxels)
+    assert ("outliers stretch" in capsys.readouterr().err) is acts
+    assert bool(found[0][0].max() > 200) is acts  # the largest of the others, in the top row
+
+
 def test_auto_keeps_minimum_and_maximum_where_nearly_all_voxels_are_equal(tmp_path: Path) -> None:
     voxels = np.zeros((2, 64, 64), np.int16)
     voxels[1, 3, 4] = 200

@@ -31,13 +31,11 @@ class InputFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # O_NONBLOCK: opening a pipe without a writer would wait for ever. O_BINARY: Windows.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
-            kind = stat.S_IFMT(path.stat().st_mode)
+            kind = stat.S_IFMT(path.stat().st_mode)  # before it is opened: opening a pipe may wait for ever
             if kind != stat.S_IFREG:
                 raise InputError(f"is {_KINDS.get(kind, 'no regular file')}, not a file with sections")
-            self._descriptor = os.open(path, flags)
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would translate
         except OSError as error:
             raise InputError(f"cannot be opened ({error.strerror})") from error
         status = os.fstat(self._descriptor)
