@@ -114,7 +114,7 @@ def section_statistics(section: NDArray[np.generic], sampled: slice) -> SectionS
     """Measure one section.
 
     Args:
-        section: (y, x), any real native dtype.
+        section: (y, x) of any real native dtype, or (y, x, 3) in colour, where each channel counts as a voxel.
         sampled: Which voxels of the flat section are in the sample.
     """
     sample = section.reshape(-1)[sampled]
@@ -204,12 +204,14 @@ def to_8bit(section: NDArray[np.generic], grey_range: GreyRange) -> NDArray[np.u
     """Map the grey range to 0 … 255, rounded and saturated; NaN and infinity become 0.
 
     Args:
-        section: (y, x), any real native dtype; may be a view with rows reversed.
-        grey_range: Its ends become 0 and 255.
+        section: (y, x), any real native dtype, or (y, x, 3) in colour; may be a view with rows reversed.
+        grey_range: Its ends become 0 and 255, in every channel.
 
     Returns:
-        (y, x) uint8, contiguous.
+        uint8 of the same shape, contiguous.
     """
+    if section.ndim == 3:
+        return to_8bit(section.reshape(len(section), -1), grey_range).reshape(section.shape)
     grey = np.empty(section.shape, np.uint8)
     if grey_range.constant:
         grey.fill(MID_GREY)
