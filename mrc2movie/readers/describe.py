@@ -46,11 +46,14 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         notes.extend(sidecar_notes)
     sources = [metadata for metadata in (extended, *sidecars) if metadata]
     tilts = _tilts(sources, count)
+    voxel_size_A = header.voxel_size_A or _pixel_size(sources)
+    if voxel_size_A != header.voxel_size_A:
+        notes.append("the header has no voxel size: taken from the extended header or the sidecar")
     return Description(
         shape=(count, header.layout.rows, header.layout.columns),
         dtype=header.layout.section_dtype,
         row0_at_bottom=not header.row0_is_top,
-        voxel_size_A=header.voxel_size_A,
+        voxel_size_A=voxel_size_A,
         header=_summary(container, header, sources, count),
         kind=_kind(header, suffix_kind, tilts),
         tilts=tilts,
@@ -71,6 +74,15 @@ def _tilts(sources: Sequence[Metadata], count: int) -> Tilts | None:
     return next((tilts for tilts in found if tilts.vary), found[0] if found else None)
 
 
+def _pixel_size(sources: Sequence[Metadata]) -> tuple[float, float, float] | None:
+    """The pixel size that an extended header or a sidecar gives for the first section, in all directions."""
+    for metadata in sources:
+        size = next(iter(metadata.columns.get("pixel_size_A", ())), None)
+        if size and size > 0:
+            return (size, size, size)
+    return None
+
+
 def _kind(header: Header, suffix_kind: VolumeKind | None, tilts: Tilts | None) -> VolumeKind:
     if header.layout.coding is Coding.COMPLEX:
         return "transform"
@@ -80,7 +92,9 @@ def _kind(header: Header, suffix_kind: VolumeKind | None, tilts: Tilts | None) -
         return "tilt series"
     if header.nz == 1:
         return "image"
-    return {1: "volume", 401: "volume stack"}.get(header.ispg, "image stack")  # type: ignore[return-value]
+    if 1 <= header.ispg <= 230:  # the space groups of crystallography; 1 is a volume without symmetry
+        return "volume"
+    return "volume stack" if 401 <= header.ispg <= 630 else "image stack"
 
 
 def _summary(container: str, header: Header, sources: Sequence[Metadata], count: int) -> dict[str, object]:
