@@ -102,7 +102,7 @@ class Sampling:
         """The sampling that gives at least SAMPLE_VOXELS, or all voxels where there are fewer."""
         section_voxels = math.prod(section_shape)
         step = max(1, sections * section_voxels // SAMPLE_VOXELS)
-        while math.gcd(step, section_shape[-1]) > 1:
+        while math.gcd(step, math.prod(section_shape[1:])) > 1:
             step -= 1
         return cls(section_voxels, step)
 
@@ -115,7 +115,7 @@ def section_statistics(section: NDArray[np.generic], sampled: slice) -> SectionS
     """Measure one section.
 
     Args:
-        section: (y, x), any real native dtype.
+        section: (y, x) of any real native dtype, or (y, x, 3) in colour, where each channel counts as a voxel.
         sampled: Which voxels of the flat section are in the sample.
     """
     sample = section.reshape(-1)[sampled].copy()
@@ -205,9 +205,9 @@ def to_8bit(section: NDArray[np.generic], grey_range: GreyRange, grey: NDArray[n
     """Map the grey range to 0 … 255, rounded and saturated; NaN and infinity become 0.
 
     Args:
-        section: (y, x), any real native dtype; may be a view with rows reversed.
-        grey_range: Its ends become 0 and 255.
-        grey: (y, x) uint8, contiguous: the result.
+        section: (y, x) of any real native dtype, or (y, x, 3) in colour.
+        grey_range: Its ends become 0 and 255, in every channel.
+        grey: uint8 of the same shape, contiguous: the result.
     """
     if grey_range.constant:
         grey.fill(MID_GREY)
@@ -217,8 +217,8 @@ def to_8bit(section: NDArray[np.generic], grey_range: GreyRange, grey: NDArray[n
         # ends of its own range need float64.
         working = np.result_type(section.dtype, np.float32 if 1e-30 < width < 1e30 else np.float64)
         low, scale = working.type(grey_range.low), working.type(255 / width)
-        rows = max(1, _BLOCK_VOXELS // section.shape[1])
-        scratch = np.empty((rows, section.shape[1]), working)
+        rows = max(1, _BLOCK_VOXELS // math.prod(section.shape[1:]))
+        scratch = np.empty((rows, *section.shape[1:]), working)
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, section.shape[0], rows):
                 block = section[start : start + rows]

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -28,10 +28,10 @@ from mrc2movie.errors import InputError, about
 from mrc2movie.parallel import Workers, available_processors
 from mrc2movie.publish import PacketSpool, flush_to_disk, hidden_temporary, move_into_place
 from mrc2movie.readers import open_volume
-from mrc2movie.readers.volume import Load, Section, Volume
+from mrc2movie.readers.volume import Load, Section, SizeLearned, Volume
 from mrc2movie.record import FileStamp, Record, write_record
 from mrc2movie.render import Look, Renderer
-from mrc2movie.sequence import sections_shown, way_back
+from mrc2movie.sequence import Shown, sections_shown, way_back
 from mrc2movie.settings import GreyRule, Settings
 from mrc2movie.writers import open_movie
 from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
@@ -140,18 +140,12 @@ def convert(
     with (
         about(source),
         _one_opencv_thread(),
-        open_volume(source) as volume,
+        open_volume(source, settings.mode0, target.parent) as volume,
         Workers(settings.jobs or available_processors()) as workers,
     ):
-        read_from, description = FileStamp.of(source), volume.description
-        numbers = sections_shown(description.shape[0], settings)
-        if not numbers:
-            raise InputError(
-                f"all {description.shape[0]} sections are discarded",
-                "discard fewer (--discard-range, --discard-percentage)",
-            )
-        showing = Showing(volume, numbers, workers, on_section)
-        grey_range = measure(showing, GreyRule.parse(settings.range))
+        read_from = FileStamp.of(source)
+        showing, shown, grey_range = _measured(volume, settings, workers, on_section)
+        description = volume.description
         look = Look(
             grey_range=grey_range,
             row0_at_bottom=description.row0_at_bottom if settings.flip == "auto" else settings.flip == "yes",
@@ -169,11 +163,11 @@ def convert(
                 settings=settings.movie_options(),
                 header=description.header,
                 grey_range=(grey_range.low, grey_range.high),
-                sections=tuple(numbers),
+                sections=tuple(shown.numbers),
                 frames=facts,
                 seconds=dict(showing.watch.seconds),
-                notes=description.notes + grey_range.notes + writer.notes,
-                warnings=description.warnings + grey_range.warnings,
+                notes=description.notes + shown.notes + grey_range.notes + writer.notes,
+                warnings=description.warnings + shown.warnings + grey_range.warnings,
                 version=__version__,
             )
             # The record goes first: a movie without one would not be known as ours. Should the movie not follow,
@@ -183,9 +177,27 @@ def convert(
     return Conversion(source, target, record, time.perf_counter() - begin)
 
 
+def _measured(
+    volume: Volume, settings: Settings, workers: Workers, on_section: OnSection
+) -> tuple[Showing, Shown, GreyRange]:
+    """The measuring pass over the sections that are shown, again if a compressed stream turns out to be shorter."""
+    while True:
+        description = volume.description
+        shown = sections_shown(description.shape[0], settings, description.tilts)
+        if not shown.numbers:
+            raise InputError(
+                f"all {description.shape[0]} sections are discarded",
+                "discard fewer (--discard-range, --discard-percentage)",
+            )
+        volume.expect(shown.numbers)
+        showing = Showing(volume, shown.numbers, workers, on_section)
+        with suppress(SizeLearned):
+            return showing, shown, measure(showing, GreyRule.parse(settings.range))
+
+
 def measure(showing: Showing, rule: GreyRule) -> GreyRange:
     """The measuring pass: exact minimum and maximum, robust statistics, and the grey range from them."""
-    sampling = Sampling.of(len(showing.numbers), showing.volume.description.shape[1:])
+    sampling = Sampling.of(len(showing.numbers), showing.volume.description.section_shape)
 
     def make_worker() -> Callable[[int, Section], SectionStatistics]:
         def work(position: int, section: Section) -> SectionStatistics:
@@ -208,7 +220,7 @@ def write_movie(
     watch = showing.watch
 
     def make_worker() -> Callable[[int, Section], Packet]:
-        render, encode = Renderer(look, showing.volume.description.shape[1:]), writer.encoder()
+        render, encode = Renderer(look, showing.volume.description.section_shape), writer.encoder()
 
         def work(position: int, section: Section) -> Packet:
             with watch.stage("contrast"):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mrc2movie.contrast import GreyRange, to_8bit
 
 Frame: TypeAlias = NDArray[np.uint8]
-"""(h, w) uint8, row 0 at the top of the picture."""
+"""(h, w) uint8, row 0 at the top of the picture; (h, w, 3) red, green, blue where in colour."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Renderer:
 
     Args:
         look: How.
-        shape: (rows, columns) of the sections.
+        shape: Of the sections: (rows, columns), or (rows, columns, 3) in colour.
     """
 
-    def __init__(self, look: Look, shape: tuple[int, int]) -> None:
+    def __init__(self, look: Look, shape: tuple[int, ...]) -> None:
         self._look = look
         self._grey = np.empty(shape, np.uint8)
         tiles = (look.tile_grid_size, look.tile_grid_size)
@@ -47,13 +47,21 @@ class Renderer:
         self._equalised = np.empty_like(self._grey) if equalise else self._grey
 
     def __call__(self, section: NDArray[np.generic]) -> Frame:
-        """Render one section, (y, x) of any real native dtype; the frame is good until the next one is rendered."""
+        """Render one section, (y, x) of any real native dtype or (y, x, 3) in colour.
+
+        The frame is good until the next one is rendered.
+        """
         to_8bit(section, self._look.grey_range, self._grey)
         if self._look.row0_at_bottom:
             cv2.flip(self._grey, 0, self._grey)
-        if self._clahe is not None:
-            self._clahe.apply(self._grey, self._equalised)
-            if self._look.grey_range.nonfinite:
-                upright = section[::-1] if self._look.row0_at_bottom else section
-                self._equalised[~np.isfinite(upright)] = 0
+        if self._clahe is None:
+            return self._grey
+        if section.ndim == 3:  # only the lightness is equalised, so that hues stay what they are
+            lightness = cv2.cvtColor(self._grey, cv2.COLOR_RGB2YCrCb)
+            lightness[..., 0] = self._clahe.apply(lightness[..., 0])
+            return np.asarray(cv2.cvtColor(lightness, cv2.COLOR_YCrCb2RGB), np.uint8)
+        self._clahe.apply(self._grey, self._equalised)
+        if self._look.grey_range.nonfinite:
+            upright = section[::-1] if self._look.row0_at_bottom else section
+            self._equalised[~np.isfinite(upright)] = 0
         return self._equalised

@@ -50,6 +50,12 @@ def _for_opencv(path: Path) -> str:
     return name
 
 
+def _bgr(frame: Frame) -> Frame:
+    """As OpenCV's encoders take it: (h, w, 3) blue, green, red."""
+    order = cv2.COLOR_RGB2BGR if frame.ndim == 3 else cv2.COLOR_GRAY2BGR
+    return np.asarray(cv2.cvtColor(frame, order), np.uint8)
+
+
 class JpegAvi(MovieWriter):
     """Motion JPEG: every worker encodes, `cv2.VideoWriter` only muxes.
 
@@ -90,7 +96,7 @@ class JpegAvi(MovieWriter):
         colour = np.empty((self.height, self.width, 3), np.uint8)
 
         def encode(frame: Frame) -> Packet:
-            cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR, colour)
+            cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR if frame.ndim == 2 else cv2.COLOR_RGB2BGR, colour)
             done, packet = cv2.imencode(".jpg", colour, self._parameters)
             if not done:
                 raise Mrc2movieError(f"OpenCV cannot encode a frame of {self.width} x {self.height} as JPEG")
@@ -155,14 +161,16 @@ class OpenCvAvi(MovieWriter):
         """Only pads: the encoder of OpenCV is one for all frames, and works as they are written."""
 
         def encode(frame: Frame) -> Packet:
-            return np.pad(frame, ((0, self._pad_rows), (0, self._pad_columns)), mode="edge").ravel()
+            padding = ((0, self._pad_rows), (0, self._pad_columns), (0, 0))[: frame.ndim]
+            return np.pad(frame, padding, mode="edge").ravel()
 
         return encode
 
     def write(self, packet: Packet) -> None:
         """Encode and append a frame."""
-        frame = packet.reshape(self.height, self.width)
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+        in_colour = packet.size > self.height * self.width
+        frame = packet.reshape((self.height, self.width, 3) if in_colour else (self.height, self.width))
+        self._writer.write(_bgr(frame))
 
     def close(self) -> None:
         """Write what is pending and close the file."""
