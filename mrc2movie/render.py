@@ -1,16 +1,66 @@
 """From a section to a frame of the movie: a chain of pure functions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.contrast import GreyRange, to_8bit
+from mrc2movie.settings import Settings
 
 Frame: TypeAlias = NDArray[np.uint8]
 """(h, w) uint8, row 0 at the top of the picture."""
+
+
+class Step(Protocol):
+    """A pure function of a section, done before its grey values are measured, and again before they are shown."""
+
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """(rows, columns) of what becomes of a section of (rows, columns)."""
+
+    def __call__(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The section as the next step takes it: (y, x), any real native dtype."""
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Sections made smaller where their long side is longer; never larger.
+
+    A pixel is the mean of the area that it covers; it is not finite where any voxel of this area is not.
+
+    Attributes:
+        long_side: Pixels at most.
+    """
+
+    long_side: int
+
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """(rows, columns), their ratio kept as well as whole numbers can."""
+        longest = max(shape)
+        if longest <= self.long_side:
+            return shape
+        rows, columns = (max(1, round(side * self.long_side / longest)) for side in shape)
+        return rows, columns
+
+    def __call__(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Shrink: float32, or float64 where the voxels need it."""
+        rows, columns = section.shape
+        smaller_rows, smaller_columns = self.shape((rows, columns))
+        if (smaller_rows, smaller_columns) == (rows, columns):
+            return section
+        precise = section.astype(np.result_type(section.dtype, np.float32), copy=False)
+        return np.asarray(cv2.resize(precise, (smaller_columns, smaller_rows), interpolation=cv2.INTER_AREA))
+
+
+def preparation(settings: Settings) -> Sequence[Step]:
+    """What is done to every section, in this order: before the grey range, so that this fits what is shown."""
+    steps: list[Step] = []
+    if settings.max_size:
+        steps.append(Shrink(settings.max_size))
+    return steps
 
 
 @dataclass(frozen=True)
