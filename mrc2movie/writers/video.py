@@ -6,7 +6,7 @@ back) or frames predicted from each other (`PredictedFrames`: one encoder, which
 
 import os
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +43,7 @@ _CONTAINER_OPTIONS = {
 _BT709, _LIMITED_RANGE, _FULL_RANGE = 1, 1, 2  # of ITU-T H.273, and FFmpeg's AVColorRange
 _GIF_SHORTEST_DELAY = 2  # hundredths of a second; browsers show what is shorter ten times slower
 _GIF_LARGE = 50e6
+_FAR_AWAY = 2**48  # in any time base later than any movie's end
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,11 @@ class VideoMovie(MovieWriter):
             self._rate = Fraction(100, max(_GIF_SHORTEST_DELAY, round(100 / self._rate)))
         super().__init__(path, shape, float(self._rate), codec, even=self._form.neutral is not None)
         if codec is GIF and self._rate != Fraction(str(settings.fps)):
-            self.notes += (
-                f"a GIF counts hundredths of a second: {self.fps:.4g} frames a second instead of {settings.fps:g}",
-            )
+            said = f"a GIF counts hundredths of a second: {self.fps:.4g} frames a second instead of {settings.fps:g}"
+            if settings.fps * _GIF_SHORTEST_DELAY > 100:
+                self.warnings += (f"{said}, the most that browsers show",)
+            else:
+                self.notes += (said,)
         mode = codec.small if settings.small else codec.frames
         assert mode is not None  # Settings refuses --small where there is none
         self._options = mode.options_for(settings.quality, self._threads)
@@ -195,24 +198,28 @@ class VideoMovie(MovieWriter):
         """Write the index and close the file."""
         with _writing():
             self._container.close()
-        if self._codec is GIF and not self.warnings and (size := self._path.stat().st_size) > _GIF_LARGE:
+
+    def verify(self, facts: MovieFacts, first: Frame, last: Frame) -> None:
+        """The frames at both ends must decode; and a GIF must not be too large for most programs."""
+        size = self._path.stat().st_size
+        if self._codec is GIF and size > _GIF_LARGE:
             self.warnings += (
                 f"a GIF of {size / 1e6:.0f} MB: few programs show such; --max-size or --format mp4 makes it smaller",
             )
-
-    def verify(self, facts: MovieFacts, first: Frame, last: Frame) -> None:
-        """The frames at both ends must decode."""
         try:
             with av.open(str(self._path.absolute())) as container:
                 stream = container.streams.video[0]
                 stream.codec_context.thread_count = 1
-                times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
-                found = MovieFacts(len(times), stream.width, stream.height, float(stream.average_rate or 0))
-                check_facts(found, facts)
-                for position, frame in {0: first, facts.frames - 1: last}.items():
-                    container.seek(times[position], stream=stream)
-                    shown = (shown for shown in container.decode(stream) if shown.pts == times[position])
-                    self.check_picture(position, self._grey(next(shown, None)), frame)
+                frames = stream.frames  # MKV, WebM and GIF do not say
+                if not frames:
+                    frames = sum(1 for packet in container.demux(stream) if packet.size)
+                rate = float(stream.average_rate or 0)
+                check_facts(MovieFacts(frames, stream.width, stream.height, rate), facts)
+                container.seek(0, stream=stream)
+                self.check_picture(0, self._grey(next(container.decode(stream), None)), first)
+                container.seek(_FAR_AWAY, stream=stream)  # the last frame from which decoding can begin
+                (final,) = deque(container.decode(stream), maxlen=1) or (None,)
+                self.check_picture(facts.frames - 1, self._grey(final), last)
         except (av.error.FFmpegError, IndexError) as error:
             raise spoilt("it cannot be opened again") from error
 

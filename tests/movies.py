@@ -1,0 +1,67 @@
+"""What the tests share: small MRC files written by mrcfile, movies decoded by OpenCV, a reference of their own."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mrcfile
+import numpy as np
+from numpy.typing import NDArray
+
+from mrc2movie.cli import main
+
+LOSSLESS = ("--codec", "FFV1", "--clip-limit", "0")
+"""Options under which a decoded frame is exactly the 8-bit picture."""
+
+
+def write_mrc(path: Path, voxels: NDArray[Any], **header: Any) -> Path:
+    """Write (z, y, x) voxels as an MRC file, with header fields as given."""
+    with warnings.catch_warnings(action="ignore"), mrcfile.new(path, overwrite=True) as mrc:  # of NaN and overflow
+        mrc.set_data(voxels)
+        for name, value in header.items():
+            mrc.header[name] = value
+    return path
+
+
+def ramp(sections: int = 4, rows: int = 6, columns: int = 10, dtype: str = "int16") -> NDArray[Any]:
+    """(z, y, x) voxels that are all different and grow along x, y and z: any flip, swap or reordering shows."""
+    return np.arange(sections * rows * columns).reshape(sections, rows, columns).astype(dtype)
+
+
+def packets(movie: Path) -> list[bytes]:
+    """The encoded frames of a movie as they lie in the container."""
+    capture = cv2.VideoCapture(str(movie), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    return [packet.tobytes() for packet in _read_all(capture)]
+
+
+def frames(movie: Path) -> list[NDArray[np.uint8]]:
+    """The decoded frames of a movie: (y, x), grey."""
+    capture = cv2.VideoCapture(str(movie), cv2.CAP_FFMPEG)
+    return [frame[..., 0] for frame in _read_all(capture)]
+
+
+def _read_all(capture: cv2.VideoCapture) -> list[NDArray[np.uint8]]:
+    found = []
+    while (answer := capture.read())[0]:
+        found.append(np.asarray(answer[1], np.uint8))
+    return found
+
+
+def reference(sections: NDArray[Any], low: float, high: float) -> list[NDArray[np.uint8]]:
+    """The 8-bit pictures of (z, y, x) sections, written the slow and obvious way: row 0 is the bottom."""
+    values = (sections.astype(np.float64) - low) / (high - low) * 255
+    return [np.flipud(np.rint(np.clip(section, 0, 255))).astype(np.uint8) for section in values]
+
+
+def sections_seen(movie: Path, sections: Sequence[NDArray[np.uint8]]) -> list[int]:
+    """Which of the pictures each frame of a lossless movie shows; -1 for none."""
+    return [
+        next((i for i, picture in enumerate(sections) if np.array_equal(frame, picture)), -1) for frame in frames(movie)
+    ]
+
+
+def run(*words: str | float | Path) -> int:
+    """The command line, in this process."""
+    return main([str(word) for word in words])
