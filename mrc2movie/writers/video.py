@@ -38,6 +38,8 @@ _CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "g
 _CONTAINER_OPTIONS = {
     "mp4": {"movflags": "+faststart"},  # the index in front: a browser plays before it has all
     "mov": {"movflags": "+faststart"},
+    "mkv": {"fflags": "+bitexact"},  # no random numbers: the same movie has the same bytes
+    "webm": {"fflags": "+bitexact"},
     "gif": {"loop": "0"},  # for ever
 }
 _BT709, _LIMITED_RANGE, _FULL_RANGE = 1, 1, 2  # of ITU-T H.273, and FFmpeg's AVColorRange
