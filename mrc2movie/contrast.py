@@ -201,14 +201,17 @@ def _mean_and_deviation(sample: NDArray[np.generic]) -> tuple[float, float]:
     return float(sample.mean(dtype=np.float64)), float(sample.std(dtype=np.float64))
 
 
-def to_8bit(section: NDArray[np.generic], grey_range: GreyRange, grey: NDArray[np.uint8]) -> None:
+def to_8bit(section: NDArray[np.generic], grey_range: GreyRange) -> NDArray[np.uint8]:
     """Map the grey range to 0 … 255, rounded and saturated; NaN and infinity become 0.
 
     Args:
         section: (y, x) of any real native dtype, or (y, x, 3) in colour.
         grey_range: Its ends become 0 and 255, in every channel.
-        grey: uint8 of the same shape, contiguous: the result.
+
+    Returns:
+        uint8 of the same shape, contiguous.
     """
+    grey = np.empty(section.shape, np.uint8)
     if grey_range.constant:
         grey.fill(MID_GREY)
     else:
@@ -228,3 +231,4 @@ def to_8bit(section: NDArray[np.generic], grey_range: GreyRange, grey: NDArray[n
                 cv2.convertScaleAbs(value, grey[start : start + rows])  # rounds; nothing is negative here
     if grey_range.nonfinite:
         grey[~np.isfinite(section)] = 0
+    return grey

@@ -30,7 +30,7 @@ from mrc2movie.publish import PacketSpool, flush_to_disk, hidden_temporary, move
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.volume import Load, Section, SizeLearned, Volume
 from mrc2movie.record import FileStamp, Record, write_record
-from mrc2movie.render import Look, Renderer
+from mrc2movie.render import Frame, Look, Renderer, Step, preparation
 from mrc2movie.sequence import Shown, sections_shown, way_back
 from mrc2movie.settings import GreyRule, Settings
 from mrc2movie.writers import open_movie
@@ -84,12 +84,29 @@ class Showing:
 
     volume: Volume
     numbers: Sequence[int]
+    steps: Sequence[Step]
     workers: Workers
     on_section: OnSection
     watch: Stopwatch = field(default_factory=Stopwatch)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the sections when they are prepared: (rows, columns), or (rows, columns, 3) in colour."""
+        shape = self.volume.description.section_shape
+        for step in self.steps:
+            shape = step.shape(shape)
+        return shape
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user may want to know of the preparation."""
+        before, after = self.volume.description.section_shape, self.shape
+        if before == after:
+            return ()
+        return (f"made smaller from {before[1]} x {before[0]} to {after[1]} x {after[0]} (--max-size)",)
+
     def map(self, stage: str, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
-        """Read every section shown once, in the worker threads, and yield what becomes of it, in order.
+        """Read and prepare every section shown once, in the worker threads, and yield what becomes of it, in order.
 
         Args:
             stage: What the listener is told.
@@ -105,6 +122,10 @@ class Showing:
                 with about(self.volume.path):
                     with self.watch.stage("reading"):
                         section = load(scratch)
+                    if self.steps:
+                        with self.watch.stage("preparing"):
+                            for step in self.steps:
+                                section = step(section)
                     return worker(position, section)
 
             return work
@@ -153,7 +174,7 @@ def convert(
             tile_grid_size=settings.tile_grid_size,
         )
         with about(target), hidden_temporary(target) as hidden:
-            writer = open_movie(hidden, description.shape[1:], settings)
+            writer = open_movie(hidden, showing.shape, settings, target.stem)
             facts = write_movie(showing, look, writer, settings, target.parent)
             with showing.watch.stage("flushing"):
                 flush_to_disk(hidden)
@@ -166,8 +187,8 @@ def convert(
                 sections=tuple(shown.numbers),
                 frames=facts,
                 seconds=dict(showing.watch.seconds),
-                notes=description.notes + shown.notes + grey_range.notes + writer.notes,
-                warnings=description.warnings + shown.warnings + grey_range.warnings,
+                notes=description.notes + shown.notes + grey_range.notes + showing.notes + writer.notes,
+                warnings=description.warnings + shown.warnings + grey_range.warnings + writer.warnings,
                 version=__version__,
             )
             # The record goes first: a movie without one would not be known as ours. Should the movie not follow,
@@ -190,14 +211,14 @@ def _measured(
                 "discard fewer (--discard-range, --discard-percentage)",
             )
         volume.expect(shown.numbers)
-        showing = Showing(volume, shown.numbers, workers, on_section)
+        showing = Showing(volume, shown.numbers, preparation(settings), workers, on_section)
         with suppress(SizeLearned):
             return showing, shown, measure(showing, GreyRule.parse(settings.range))
 
 
 def measure(showing: Showing, rule: GreyRule) -> GreyRange:
     """The measuring pass: exact minimum and maximum, robust statistics, and the grey range from them."""
-    sampling = Sampling.of(len(showing.numbers), showing.volume.description.section_shape)
+    sampling = Sampling.of(len(showing.numbers), showing.shape)
 
     def make_worker() -> Callable[[int, Section], SectionStatistics]:
         def work(position: int, section: Section) -> SectionStatistics:
@@ -218,36 +239,37 @@ def write_movie(
         OutputError: The finished movie is not what it must be.
     """
     watch = showing.watch
+    back = way_back(len(showing.numbers), settings)
+    last = back[-1] if back else len(showing.numbers) - 1
+    rendered: dict[int, Frame] = {}
 
     def make_worker() -> Callable[[int, Section], Packet]:
-        render, encode = Renderer(look, showing.volume.description.section_shape), writer.encoder()
+        render, encode = Renderer(look), writer.encoder()
 
         def work(position: int, section: Section) -> Packet:
             with watch.stage("contrast"):
                 frame = render(section)
+            if position in (0, last):
+                rendered[position] = frame
             with watch.stage("encoding"):
-                return encode(frame)
+                return encode(frame, position)
 
         return work
 
-    back = way_back(len(showing.numbers), settings)
     with closing(writer), PacketSpool(spool_directory) as spool:
-        for position, packet in enumerate(showing.map("converting", make_worker)):
+        for packet in showing.map("converting", make_worker):
             with watch.stage("writing"):
                 writer.write(packet)
                 if back:
                     spool.append(packet)
-            if position == 0:
-                first = packet
         for position in back:
             with watch.stage("writing"):
-                packet = spool[position]
-                writer.write(packet)
+                writer.write(spool[position])
         with watch.stage("writing"):
             writer.close()
-    facts = MovieFacts(len(showing.numbers) + len(back), writer.width, writer.height, settings.fps)
+    facts = MovieFacts(len(showing.numbers) + len(back), writer.width, writer.height, writer.fps)
     with watch.stage("verifying"):
-        writer.verify(facts, first, packet)
+        writer.verify(facts, rendered[0], rendered[last])
     return facts
 
 

@@ -1,16 +1,65 @@
 """From a section to a frame of the movie: a chain of pure functions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.contrast import GreyRange, to_8bit
+from mrc2movie.settings import Settings
 
 Frame: TypeAlias = NDArray[np.uint8]
 """(h, w) uint8, row 0 at the top of the picture; (h, w, 3) red, green, blue where in colour."""
+
+
+class Step(Protocol):
+    """A pure function of a section, done before its grey values are measured, and again before they are shown."""
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """What becomes of a section of this shape: (rows, columns), or (rows, columns, 3) in colour."""
+
+    def __call__(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The section as the next step takes it: (y, x), any real native dtype."""
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Sections made smaller where their long side is longer; never larger.
+
+    A pixel is the mean of the area that it covers; it is not finite where any voxel of this area is not.
+
+    Attributes:
+        long_side: Pixels at most.
+    """
+
+    long_side: int
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Rows and columns, their ratio kept as well as whole numbers can."""
+        longest = max(shape[:2])
+        if longest <= self.long_side:
+            return shape
+        rows, columns = (max(1, round(side * self.long_side / longest)) for side in shape[:2])
+        return rows, columns, *shape[2:]
+
+    def __call__(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Shrink: float32, or float64 where the voxels need it."""
+        shape = self.shape(section.shape)
+        if shape == section.shape:
+            return section
+        precise = section.astype(np.result_type(section.dtype, np.float32), copy=False)
+        return np.asarray(cv2.resize(precise, (shape[1], shape[0]), interpolation=cv2.INTER_AREA))
+
+
+def preparation(settings: Settings) -> Sequence[Step]:
+    """What is done to every section, in this order: before the grey range, so that this fits what is shown."""
+    steps: list[Step] = []
+    if settings.max_size:
+        steps.append(Shrink(settings.max_size))
+    return steps
 
 
 @dataclass(frozen=True)
@@ -31,37 +80,31 @@ class Look:
 
 
 class Renderer:
-    """Renders the sections of one movie, in one thread: it owns buffers, and OpenCV's CLAHE is not to be shared.
+    """Renders the sections of one movie, in one thread: OpenCV's CLAHE is not to be shared.
 
     Args:
         look: How.
-        shape: Of the sections: (rows, columns), or (rows, columns, 3) in colour.
     """
 
-    def __init__(self, look: Look, shape: tuple[int, ...]) -> None:
+    def __init__(self, look: Look) -> None:
         self._look = look
-        self._grey = np.empty(shape, np.uint8)
         tiles = (look.tile_grid_size, look.tile_grid_size)
         equalise = look.clip_limit > 0 and not look.grey_range.constant
         self._clahe = cv2.createCLAHE(look.clip_limit, tiles) if equalise else None
-        self._equalised = np.empty_like(self._grey) if equalise else self._grey
 
     def __call__(self, section: NDArray[np.generic]) -> Frame:
-        """Render one section, (y, x) of any real native dtype or (y, x, 3) in colour.
-
-        The frame is good until the next one is rendered.
-        """
-        to_8bit(section, self._look.grey_range, self._grey)
+        """Render one section, (y, x) of any real native dtype or (y, x, 3) in colour."""
+        frame = to_8bit(section, self._look.grey_range)
         if self._look.row0_at_bottom:
-            cv2.flip(self._grey, 0, self._grey)
+            cv2.flip(frame, 0, frame)
         if self._clahe is None:
-            return self._grey
-        if section.ndim == 3:  # only the lightness is equalised, so that hues stay what they are
-            lightness = cv2.cvtColor(self._grey, cv2.COLOR_RGB2YCrCb)
+            return frame
+        if frame.ndim == 3:  # only the lightness is equalised, so that hues stay what they are
+            lightness = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)
             lightness[..., 0] = self._clahe.apply(lightness[..., 0])
             return np.asarray(cv2.cvtColor(lightness, cv2.COLOR_YCrCb2RGB), np.uint8)
-        self._clahe.apply(self._grey, self._equalised)
+        equalised = np.asarray(self._clahe.apply(frame), np.uint8)
         if self._look.grey_range.nonfinite:
             upright = section[::-1] if self._look.row0_at_bottom else section
-            self._equalised[~np.isfinite(upright)] = 0
-        return self._equalised
+            equalised[~np.isfinite(upright)] = 0
+        return equalised

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
+from mrc2movie.codecs import CODECS, FORMATS, choose, require_small
 from mrc2movie.errors import UsageError
 
 GROUPS = ("movie", "sections", "picture", "batch", "messages")
@@ -129,9 +130,9 @@ def _end_fractions(value: Any) -> object:
     return start, end
 
 
-def _fourcc(value: Any) -> object:
+def _codec(value: Any) -> object:
     code = str(value).upper()
-    if not re.fullmatch(r"[0-9A-Z]{3}[0-9A-Z ]", code):
+    if code not in CODECS and not re.fullmatch(r"[0-9A-Z]{3}[0-9A-Z ]", code):
         raise ValueError(value)
     return code
 
@@ -158,13 +159,35 @@ class Settings:
     """
 
     fps: float = _option(30.0, _number(float, 0.1, 1000, "FPS"), "movie", "sections (frames) a second in the movie")
-    codec: str = _option(
-        "MJPG",
-        Kind(_fourcc, "a code of four letters or digits such as MJPG, XVID or FFV1", "FOURCC"),
+    format: str = _option(
+        None,
+        _choice(*FORMATS),
         "movie",
-        "the codec of the AVI by its four letters: MJPG plays everywhere, FFV1 loses nothing",
+        "the container: mp4 for PowerPoint, Keynote, browsers and phones, avi for ImageJ, IMOD and VLC, webm, mkv, "
+        "mov, gif",
+        "what the codec goes into, avi without one",
     )
-    quality: int = _option(90, _number(int, 1, 100, "1..100"), "movie", "JPEG quality of the frames of an MJPG movie")
+    codec: str = _option(
+        None,
+        Kind(_codec, f"a code of four letters or digits such as XVID, or one of {', '.join(CODECS)}", "CODEC"),
+        "movie",
+        f"the codec: {', '.join(CODECS)}, or, for avi, any that OpenCV knows by its four letters",
+        "what is usual in the format: MJPG in avi, H264 in mp4, mov and mkv, VP9 in webm",
+    )
+    quality: int = _option(
+        90,
+        _number(int, 1, 100, "1..100"),
+        "movie",
+        "quality of the picture, the same in every codec; FFV1 and GIF lose nothing whatever it is, and codecs of "
+        "OpenCV have their own",
+    )
+    small: bool = _option(
+        False,
+        _flag(),
+        "movie",
+        "the smallest file instead of the fastest conversion: frames are predicted from each other (H264, HEVC, VP9, "
+        "AV1), which pays where sections resemble their neighbours",
+    )
     playback: Literal["forward-backward", "forward", "backward"] = _option(
         "forward-backward",
         _choice("forward-backward", "forward", "backward"),
@@ -227,6 +250,14 @@ class Settings:
         "row 0 of the file at the bottom of the picture as in 3dmod (yes), at the top (no), or as files of this "
         "kind have it (auto)",
     )
+    max_size: int | None = _option(
+        None,
+        _number(int, 1, 65535, "PIXELS"),
+        "picture",
+        "make larger pictures smaller, so that their long side is this many pixels: each pixel becomes the mean of "
+        "the area that it covers",
+        "every pixel of the file",
+    )
     recursive: bool = _option(
         False, _flag(), "batch", "also convert the files of all sub-directories, mirrored in OUTPUT_DIR"
     )
@@ -271,6 +302,27 @@ class Settings:
             raise UsageError("--discard-range and --discard-percentage cannot be combined", "give one of them")
         if self.quiet and self.verbose:
             raise UsageError("--quiet and --verbose contradict each other", "give one of them")
+
+        codec, container = choose(self.codec, self.format)
+        object.__setattr__(self, "codec", codec)
+        object.__setattr__(self, "format", container)
+        if self.small:
+            require_small(codec)
+
+    def command_line(self) -> str:
+        """The options that shape the movie and are not the default, as they would be typed."""
+        words = []
+        for option in OPTIONS:
+            value = getattr(self, option.name)
+            if option.group not in MOVIE_GROUPS or value == option.default:
+                continue
+            if isinstance(value, bool):
+                words.append(option.flag)
+            elif isinstance(value, tuple):
+                words.append(" ".join([option.flag, *map(str, value)]))
+            else:
+                words.append(f"{option.flag}={value}")
+        return " ".join(words)
 
     def movie_options(self) -> dict[str, object]:
         """The options that shape the movie, as JSON has them: what the record keeps and compares."""

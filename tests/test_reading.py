@@ -128,7 +128,7 @@ def test_a_header_without_sense_is_refused_with_the_reason(
 
 def test_a_file_without_a_whole_header_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "in.mrc"
-    path.write_bytes(b"MRC")
+    path.write_bytes(b"\1\0\xff")
     with pytest.raises(InputError, match="3 bytes, fewer than the 1024"):
         open_volume(path)
 

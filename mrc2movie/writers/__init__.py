@@ -2,24 +2,31 @@
 
 from pathlib import Path
 
+from mrc2movie.codecs import MJPG
 from mrc2movie.settings import Settings
-from mrc2movie.writers.avi import JPEG_CODEC, JpegAvi, OpenCvAvi, require_codec
+from mrc2movie.writers.avi import JpegAvi, OpenCvAvi, require_codec
 from mrc2movie.writers.movie import MovieWriter
 
 
-def open_movie(path: Path, shape: tuple[int, int], settings: Settings) -> MovieWriter:
+def open_movie(path: Path, shape: tuple[int, ...], settings: Settings, title: str = "") -> MovieWriter:
     """Begin a movie.
 
     Args:
         path: The file to write, under a temporary name with the right suffix.
-        shape: (rows, columns) of the frames.
-        settings: Codec, rate and quality.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
+        settings: Format, codec, rate and quality.
+        title: What the movie is called, where the container can say so.
 
     Raises:
         Mrc2movieError: The codec cannot hold such frames.
         OutputError: The file cannot be made.
     """
-    if settings.codec == JPEG_CODEC:
+    if settings.format != "avi":
+        # PyAV takes as long to import as all the rest, and is not for those who write AVI.
+        from mrc2movie.writers.video import IndependentFrames, PredictedFrames
+
+        return (PredictedFrames if settings.small else IndependentFrames)(path, shape, settings, title)
+    if settings.codec == MJPG.name:
         return JpegAvi(path, shape, settings.fps, settings.quality)
     return OpenCvAvi(path, shape, settings.fps, settings.codec)
 
@@ -30,9 +37,14 @@ def check_codec(settings: Settings) -> None:
     Raises:
         UsageError: It cannot; the advice says what can.
     """
-    require_codec(settings.codec, settings.fps)
+    if settings.format != "avi":
+        from mrc2movie.writers.video import require_encoder
+
+        require_encoder(settings.codec)
+    else:
+        require_codec(settings.codec, settings.fps)
 
 
 def suffix(settings: Settings) -> str:
-    """The suffix of the movies: ``.avi``."""
-    return ".avi"
+    """The suffix of the movies, such as ``.mp4``."""
+    return f".{settings.format}"

@@ -12,19 +12,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mrc2movie.codecs import MJPG, find_codec
 from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
 from mrc2movie.render import Frame
-from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet
+from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
 
 # FFmpeg inside OpenCV writes to standard error unless told before its first use.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
-JPEG_CODEC = "MJPG"
-JPEG_MAX_SIDE = 65500  # libjpeg's JPEG_MAX_DIMENSION
-_PIXEL_LIMIT = 2**31 // 8  # FFmpeg's av_image_check_size: (w + 128)(h + 128) must stay below
-_FPS_TOLERANCE = 0.0011  # OpenCV approximates the rate by a fraction to within 0.001
 _COMMON_CODECS = (
-    *(JPEG_CODEC, "XVID", "DIVX", "FMP4", "FFV1", "HFYU", "FFVH", "MPNG", "DIV3", "MP42"),
+    *(MJPG.name, "XVID", "DIVX", "FMP4", "FFV1", "HFYU", "FFVH", "MPNG", "DIV3", "MP42"),
     *("WMV1", "WMV2", "FLV1", "ASV1", "ASV2", "SNOW", "VP80", "VP90"),
 )
 
@@ -50,12 +47,6 @@ def _for_opencv(path: Path) -> str:
     return name
 
 
-def _bgr(frame: Frame) -> Frame:
-    """As OpenCV's encoders take it: (h, w, 3) blue, green, red."""
-    order = cv2.COLOR_RGB2BGR if frame.ndim == 3 else cv2.COLOR_GRAY2BGR
-    return np.asarray(cv2.cvtColor(frame, order), np.uint8)
-
-
 class JpegAvi(MovieWriter):
     """Motion JPEG: every worker encodes, `cv2.VideoWriter` only muxes.
 
@@ -63,7 +54,7 @@ class JpegAvi(MovieWriter):
 
     Args:
         path: Where; must end in ``.avi``.
-        shape: (rows, columns) of the frames.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         fps: Frames a second.
         quality: Of the JPEGs, 1 … 100.
 
@@ -72,30 +63,25 @@ class JpegAvi(MovieWriter):
         OutputError: The file cannot be made.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], fps: float, quality: int) -> None:
-        self.height, self.width = shape
-        self._path = path
+    def __init__(self, path: Path, shape: tuple[int, ...], fps: float, quality: int) -> None:
+        super().__init__(path, shape, fps, MJPG, even=False)
         self._parameters = [
             cv2.IMWRITE_JPEG_QUALITY,
             quality,
             cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
             cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
         ]
-        if max(shape) > JPEG_MAX_SIDE:
-            raise Mrc2movieError(
-                f"frames of {self.width} x {self.height} are larger than the {JPEG_MAX_SIDE} of a JPEG",
-                "take another --codec such as FFV1, or convert smaller sections",
-            )
-        _check_pixels(self.width, self.height)
-        self._writer = _open(path, JPEG_CODEC, fps, self.width, self.height, raw=True)
+        self._writer = _open(path, MJPG.name, fps, self.width, self.height, raw=True)
         if not self._writer.isOpened():
             raise OutputError("the movie cannot be opened for writing", "is the directory writable?")
+        self._first: Packet | None = None
+        self._last: Packet | None = None
 
     def encoder(self) -> Encode:
         """An encoder from frames to JPEGs."""
         colour = np.empty((self.height, self.width, 3), np.uint8)
 
-        def encode(frame: Frame) -> Packet:
+        def encode(frame: Frame, position: int) -> Packet:
             cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR if frame.ndim == 2 else cv2.COLOR_RGB2BGR, colour)
             done, packet = cv2.imencode(".jpg", colour, self._parameters)
             if not done:
@@ -107,20 +93,24 @@ class JpegAvi(MovieWriter):
     def write(self, packet: Packet) -> None:
         """Append a JPEG."""
         self._writer.write(packet)
+        self._first = packet if self._first is None else self._first
+        self._last = packet
 
     def close(self) -> None:
         """Write the index and close the file."""
         self._writer.release()
 
-    def verify(self, facts: MovieFacts, first: Packet, last: Packet) -> None:
-        """The packets at both ends must come back as they were written, and decode."""
+    def verify(self, facts: MovieFacts, first: Frame, last: Frame) -> None:
+        """The packets at both ends must come back as they were written, too."""
         movie = _opened_again(self._path, facts, raw=True)
         try:
-            for position, expected in {0: first, facts.frames - 1: last}.items():
+            ends = {0: (self._first, first), facts.frames - 1: (self._last, last)}
+            for position, (written, frame) in ends.items():
                 packet = _frame_at(movie, position)
-                decoded = None if packet is None else cv2.imdecode(packet, cv2.IMREAD_GRAYSCALE)
-                if packet is None or decoded is None or not np.array_equal(packet.ravel(), expected):
-                    raise _spoilt(f"frame {position} does not come back as it was written")
+                if packet is None or written is None or not np.array_equal(packet.ravel(), written):
+                    raise spoilt(f"frame {position} does not come back as it was written")
+                decoded = cv2.imdecode(packet, cv2.IMREAD_GRAYSCALE)
+                self.check_picture(position, None if decoded is None else np.asarray(decoded, np.uint8), frame)
         finally:
             movie.release()
 
@@ -132,7 +122,7 @@ class OpenCvAvi(MovieWriter):
 
     Args:
         path: Where; must end in ``.avi``.
-        shape: (rows, columns) of the frames.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         fps: Frames a second.
         codec: The FourCC.
 
@@ -140,16 +130,8 @@ class OpenCvAvi(MovieWriter):
         Mrc2movieError: The codec cannot hold frames of this size.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], fps: float, codec: str) -> None:
-        self._pad_rows, self._pad_columns = shape[0] % 2, shape[1] % 2
-        self.height, self.width = shape[0] + self._pad_rows, shape[1] + self._pad_columns
-        self._path = path
-        if (self.height, self.width) != shape:
-            self.notes = (
-                f"odd size: padded from {shape[1]} x {shape[0]} to {self.width} x {self.height} by repeating the "
-                "last row or column",
-            )
-        _check_pixels(self.width, self.height)
+    def __init__(self, path: Path, shape: tuple[int, ...], fps: float, codec: str) -> None:
+        super().__init__(path, shape, fps, find_codec(codec), even=True)
         self._writer = _open(path, codec, fps, self.width, self.height, raw=False)
         if not self._writer.isOpened():
             raise Mrc2movieError(
@@ -160,9 +142,8 @@ class OpenCvAvi(MovieWriter):
     def encoder(self) -> Encode:
         """Only pads: the encoder of OpenCV is one for all frames, and works as they are written."""
 
-        def encode(frame: Frame) -> Packet:
-            padding = ((0, self._pad_rows), (0, self._pad_columns), (0, 0))[: frame.ndim]
-            return np.pad(frame, padding, mode="edge").ravel()
+        def encode(frame: Frame, position: int) -> Packet:
+            return self.padded(frame).ravel()
 
         return encode
 
@@ -170,20 +151,23 @@ class OpenCvAvi(MovieWriter):
         """Encode and append a frame."""
         in_colour = packet.size > self.height * self.width
         frame = packet.reshape((self.height, self.width, 3) if in_colour else (self.height, self.width))
-        self._writer.write(_bgr(frame))
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR if in_colour else cv2.COLOR_GRAY2BGR))
 
     def close(self) -> None:
         """Write what is pending and close the file."""
         self._writer.release()
 
-    def verify(self, facts: MovieFacts, first: Packet, last: Packet) -> None:
+    def verify(self, facts: MovieFacts, first: Frame, last: Frame) -> None:
         """The frames at both ends must decode."""
         movie = _opened_again(self._path, facts, raw=False)
         try:
-            for position in sorted({0, facts.frames - 1}):
-                frame = _frame_at(movie, position)
-                if frame is None or frame.shape[:2] != (facts.height, facts.width):
-                    raise _spoilt(f"frame {position} cannot be decoded")
+            for position, frame in {0: first, facts.frames - 1: last}.items():
+                decoded = _frame_at(movie, position)
+                self.check_picture(
+                    position,
+                    None if decoded is None else np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2GRAY), np.uint8),
+                    frame,
+                )
         finally:
             movie.release()
 
@@ -194,7 +178,7 @@ def require_codec(codec: str, fps: float) -> None:
     Raises:
         UsageError: It cannot; the advice lists those that work here.
     """
-    if codec == JPEG_CODEC or _works(codec, fps):
+    if codec == MJPG.name or _works(codec, fps):
         return
     working = " ".join(name for name in _COMMON_CODECS if _works(name, fps))
     raise UsageError(
@@ -208,9 +192,9 @@ def _works(codec: str, fps: float) -> bool:
         path = Path(directory) / "probe.avi"
         try:
             probe = OpenCvAvi(path, (64, 64), fps, codec)
-            frame = np.zeros(64 * 64, np.uint8)
-            probe.write(frame)
-            probe.write(frame)
+            frame = np.full((64, 64), 128, np.uint8)
+            probe.write(frame.ravel())
+            probe.write(frame.ravel())
             probe.close()
             probe.verify(MovieFacts(2, 64, 64, fps), frame, frame)
         except (Mrc2movieError, cv2.error):
@@ -229,13 +213,6 @@ def _quiet_opencv() -> Iterator[None]:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _check_pixels(width: int, height: int) -> None:
-    if (width + 128) * (height + 128) >= _PIXEL_LIMIT:
-        raise Mrc2movieError(
-            f"frames of {width} x {height} have more pixels than a movie can hold", "convert smaller sections"
-        )
-
-
 def _opened_again(path: Path, facts: MovieFacts, raw: bool) -> cv2.VideoCapture:
     """The finished movie, its container checked; with `raw` it gives packets instead of pictures."""
     movie = cv2.VideoCapture(
@@ -244,20 +221,18 @@ def _opened_again(path: Path, facts: MovieFacts, raw: bool) -> cv2.VideoCapture:
         [cv2.CAP_PROP_N_THREADS, 1, *([cv2.CAP_PROP_FORMAT, -1] if raw else [])],
     )
     if not movie.isOpened():
-        raise _spoilt("it cannot be opened again")
+        raise spoilt("it cannot be opened again")
     found = MovieFacts(
         frames=round(movie.get(cv2.CAP_PROP_FRAME_COUNT)),
         width=round(movie.get(cv2.CAP_PROP_FRAME_WIDTH)),
         height=round(movie.get(cv2.CAP_PROP_FRAME_HEIGHT)),
         fps=movie.get(cv2.CAP_PROP_FPS),
     )
-    sizes_agree = (found.frames, found.width, found.height) == (facts.frames, facts.width, facts.height)
-    if not sizes_agree or abs(found.fps - facts.fps) > _FPS_TOLERANCE:
+    try:
+        check_facts(found, facts)
+    except OutputError:
         movie.release()
-        raise _spoilt(
-            f"it holds {found.frames} frames of {found.width} x {found.height} at {found.fps:g} a second, not "
-            f"{facts.frames} of {facts.width} x {facts.height} at {facts.fps:g}",
-        )
+        raise
     return movie
 
 
@@ -266,7 +241,3 @@ def _frame_at(movie: cv2.VideoCapture, position: int) -> Frame | None:
         movie.set(cv2.CAP_PROP_POS_FRAMES, position)
     found, frame = movie.read()
     return np.asarray(frame, np.uint8) if found else None
-
-
-def _spoilt(what: str) -> OutputError:
-    return OutputError(f"the movie was not written well: {what}", "is the disk full?")

@@ -1,20 +1,28 @@
-"""What every writer gives: frames encoded in any thread, packets written in order by one."""
+"""What every writer gives: frames encoded in any thread, packets written in order by one, the movie verified."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mrc2movie.codecs import Codec
+from mrc2movie.errors import Mrc2movieError, OutputError
 from mrc2movie.render import Frame
 
 Packet: TypeAlias = NDArray[np.uint8]
 """(n,) uint8: one encoded frame, as it can be written, kept, and written again."""
 
-Encode: TypeAlias = Callable[[Frame], Packet]
-"""Encodes one frame; not to be shared between threads."""
+Encode: TypeAlias = Callable[[Frame, int], Packet]
+"""Encodes the frame at a position among the sections shown, counted from 0; not to be shared between threads."""
+
+_PIXEL_LIMIT = 2**31 // 8  # FFmpeg's av_image_check_size: (w + 128)(h + 128) must stay below
+_FPS_TOLERANCE = 0.0011  # OpenCV approximates the rate by a fraction to within 0.001
+_LOSS_OF_DEVIATION, _LOSS_IN_GREYS = 1.1, 3.0
 
 
 @dataclass(frozen=True)
@@ -37,15 +45,37 @@ class MovieFacts:
 class MovieWriter(ABC):
     """A movie being written.
 
+    Args:
+        path: Where, with the suffix of the container.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
+        fps: Frames a second.
+        codec: Its row of the table.
+        even: Whether the frames of the movie must have even sides.
+
     Attributes:
-        width: Columns of a frame of the movie: those of the sections, or a little more where the codec needs it.
+        width: Columns of a frame of the movie: those of the sections, or one more where the codec needs it.
         height: Rows of a frame of the movie.
-        notes: What the user should know of how the frames are written.
+        fps: Frames a second of the movie: those asked for, or the nearest that the container can say.
+        notes: What the user may want to know of how the frames are written.
+        warnings: What the user should know of it.
+
+    Raises:
+        Mrc2movieError: The codec cannot hold frames of this size.
     """
 
-    width: int
-    height: int
-    notes: tuple[str, ...] = ()
+    def __init__(self, path: Path, shape: tuple[int, ...], fps: float, codec: Codec, even: bool) -> None:
+        self._path = path
+        self._codec = codec
+        self.fps = fps
+        rows, columns = shape[:2]
+        self.height, self.width = (rows + rows % 2, columns + columns % 2) if even else (rows, columns)
+        self.notes: tuple[str, ...] = ()
+        if (self.height, self.width) != (rows, columns):
+            self.notes += (
+                f"odd size: padded from {columns} x {rows} to {self.width} x {self.height} by repeating the last row "
+                "or column",
+            )
+        self.warnings = _check_size(codec, self.width, self.height)
 
     @abstractmethod
     def encoder(self) -> Encode:
@@ -60,14 +90,99 @@ class MovieWriter(ABC):
         """Write what is pending and close the file; harmless when it is closed already."""
 
     @abstractmethod
-    def verify(self, facts: MovieFacts, first: Packet, last: Packet) -> None:
+    def verify(self, facts: MovieFacts, first: Frame, last: Frame) -> None:
         """Open the closed movie again and hold it against what it must be.
 
         Args:
             facts: What the container must say.
-            first: The first packet written; it must be there and decode.
-            last: The last packet written; likewise.
+            first: The first frame as it was rendered: it must be there and decode to nearly this, see `check_picture`.
+            last: The last frame; likewise.
 
         Raises:
             OutputError: It is not so: the disk is full or failing.
         """
+
+    def padded(self, frame: Frame) -> Frame:
+        """The frame in the size of the movie's, its last row and column repeated where that is more."""
+        rows, columns = frame.shape[:2]
+        if (rows, columns) == (self.height, self.width):
+            return frame
+        more = ((0, self.height - rows), (0, self.width - columns), (0, 0))[: frame.ndim]
+        return np.pad(frame, more, mode="edge")
+
+    def check_picture(self, position: int, decoded: Frame | None, frame: Frame) -> None:
+        """Hold a decoded frame against the rendered one.
+
+        A lossless codec must give it back exactly. From any other the root mean square of the difference may be at
+        most 1.1 times the standard deviation of the frame, plus 3 grey values: even at quality 1 a picture is nearer
+        to its frame than a flat grey would be, while a black one, half a one, or another section's noise is not.
+
+        Args:
+            position: Of the frame in the movie, for the message.
+            decoded: (h, w) of the movie's frames, 0 black, 255 white; None where nothing could be decoded.
+            frame: As rendered.
+
+        Raises:
+            OutputError: It is another picture.
+        """
+        expected = self.padded(frame)
+        if expected.ndim == 3:
+            expected = np.asarray(cv2.cvtColor(expected, cv2.COLOR_RGB2GRAY), np.uint8)
+        if decoded is None or decoded.shape != expected.shape:
+            raise spoilt(f"frame {position} cannot be decoded")
+        if self._codec.lossless:
+            same = np.array_equal(decoded, expected)
+        else:
+            difference = np.subtract(decoded, expected, dtype=np.float32)
+            loss = float(np.sqrt(np.mean(np.square(difference))))
+            same = loss <= _LOSS_OF_DEVIATION * float(expected.std()) + _LOSS_IN_GREYS
+        if not same:
+            raise spoilt(f"frame {position} does not come back as it was written")
+
+
+def check_facts(found: MovieFacts, facts: MovieFacts) -> None:
+    """Hold what a container says against what it must say.
+
+    Raises:
+        OutputError: It says something else.
+    """
+    sizes_agree = (found.frames, found.width, found.height) == (facts.frames, facts.width, facts.height)
+    if not sizes_agree or abs(found.fps - facts.fps) > _FPS_TOLERANCE:
+        raise spoilt(
+            f"it holds {found.frames} frames of {found.width} x {found.height} at {found.fps:g} a second, not "
+            f"{facts.frames} of {facts.width} x {facts.height} at {facts.fps:g}"
+        )
+
+
+def spoilt(what: str) -> OutputError:
+    """The error for a movie that is not as it must be."""
+    return OutputError(f"the movie was not written well: {what}", "is the disk full?")
+
+
+def _check_size(codec: Codec, width: int, height: int) -> tuple[str, ...]:
+    """Refuse sizes that the codec cannot hold, and warn of those that players cannot show."""
+    shortest, longest = codec.sides
+    if max(width, height) > longest:
+        raise Mrc2movieError(
+            f"frames of {width} x {height} are larger than the {longest} pixels a side of {codec.name}",
+            f"make them smaller with --max-size {longest}, or take another --codec",
+        )
+    if min(width, height) < shortest:
+        raise Mrc2movieError(
+            f"frames of {width} x {height} are smaller than the {shortest} pixels a side of {codec.name}",
+            "take another --codec",
+        )
+    if (width + 128) * (height + 128) >= _PIXEL_LIMIT:
+        raise Mrc2movieError(
+            f"frames of {width} x {height} have more pixels than a movie can hold", "make them smaller with --max-size"
+        )
+    if codec.played is None:
+        return ()
+    columns, rows = codec.played
+    if width * height <= columns * rows and max(width, height) <= max(columns, rows):
+        return ()
+    scale = min((columns * rows / (width * height)) ** 0.5, max(columns, rows) / max(width, height))
+    return (
+        f"frames of {width} x {height} are larger than the {columns} x {rows} that common players show of "
+        f"{codec.name}: --max-size {int(max(width, height) * scale)} makes them fit",
+    )

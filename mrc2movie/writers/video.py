@@ -1,0 +1,369 @@
+"""Every format but AVI, through PyAV: FFmpeg's encoders and containers.
+
+Either every frame for itself (`IndependentFrames`: each worker has an encoder, a packet is written again on the way
+back) or frames predicted from each other (`PredictedFrames`: one encoder, which takes them one by one).
+"""
+
+import os
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.codec.context import Flags
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from numpy.typing import DTypeLike, NDArray
+
+import mrc2movie
+from mrc2movie.codecs import CODECS, GIF, find_codec
+from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
+from mrc2movie.parallel import available_processors
+from mrc2movie.render import Frame
+from mrc2movie.settings import Settings
+from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
+
+# The encoders write to standard error unless told before their first use.
+os.environ.setdefault("SVT_LOG", "0")
+av.logging.set_level(None)
+
+_CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "gif": "gif"}
+_CONTAINER_OPTIONS = {
+    "mp4": {"movflags": "+faststart"},  # the index in front: a browser plays before it has all
+    "mov": {"movflags": "+faststart"},
+    "mkv": {"fflags": "+bitexact"},  # no random numbers: the same movie has the same bytes
+    "webm": {"fflags": "+bitexact"},
+    "gif": {"loop": "0"},  # for ever
+}
+_BT709, _LIMITED_RANGE, _FULL_RANGE = 1, 1, 2  # of ITU-T H.273, and FFmpeg's AVColorRange
+_GIF_SHORTEST_DELAY = 2  # hundredths of a second; browsers show what is shorter ten times slower
+_GIF_LARGE = 50e6
+_FAR_AWAY = 2**48  # in any time base later than any movie's end
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """How grey values are kept.
+
+    Attributes:
+        dtype: Of a sample.
+        black: What grey value 0 becomes.
+        white: What grey value 255 becomes.
+        neutral: What no colour is; None where there are no planes for it.
+    """
+
+    dtype: DTypeLike
+    black: int
+    white: int
+    neutral: int | None
+
+    @property
+    def table(self) -> NDArray[Any]:
+        """(256,): the sample for each grey value."""
+        return np.rint(np.linspace(self.black, self.white, 256)).astype(self.dtype)
+
+    def grey(self, samples: NDArray[Any]) -> Frame:
+        """The grey values of samples, the way back."""
+        scale = 255 / (self.white - self.black)
+        grey = np.rint((samples.astype(np.float32) - self.black) * scale)
+        return np.asarray(grey.clip(0, 255), np.uint8)
+
+
+# Players take video for limited range whatever its flags say, so that is what they get.
+PIXEL_FORMATS = {
+    "yuv420p": PixelFormat(np.uint8, 16, 235, 128),
+    "yuv422p10le": PixelFormat(np.uint16, 64, 940, 512),
+    "gray": PixelFormat(np.uint8, 0, 255, None),
+}
+
+
+class Canvas:
+    """A frame of FFmpeg's that is drawn again and again.
+
+    Args:
+        pixels: FFmpeg's name of the pixel format.
+        height: Rows.
+        width: Columns.
+    """
+
+    def __init__(self, pixels: str, height: int, width: int) -> None:
+        form = PIXEL_FORMATS[pixels]
+        self._table = form.table
+        self._video_frame = VideoFrame(width, height, pixels)
+        grey, *colours = (
+            np.frombuffer(memoryview(plane), form.dtype).reshape(plane.height, -1) for plane in self._video_frame.planes
+        )
+        self._grey = grey[:, :width]  # FFmpeg makes the lines longer
+        for colour in colours:
+            colour.fill(form.neutral)
+
+    def draw(self, frame: Frame, time: int) -> VideoFrame:
+        """Draw a frame of just this size; it stays until the next is drawn."""
+        cv2.LUT(frame, self._table, self._grey)
+        self._video_frame.pts = time
+        return self._video_frame
+
+
+class VideoMovie(MovieWriter):
+    """What both ways share: the container, the packets' way into it, the verification.
+
+    Args:
+        path: Where; the suffix is that of the format.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
+        settings: Format, codec, rate and quality.
+        title: What the movie is called.
+
+    Raises:
+        Mrc2movieError: The codec cannot hold frames of this size.
+        OutputError: The file cannot be made.
+    """
+
+    _threads = 1
+
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
+        codec = find_codec(settings.codec)
+        self._form = PIXEL_FORMATS[codec.pixels]
+        self._rate = Fraction(str(settings.fps)).limit_denominator(1001)  # 30000/1001 is as fine as rates come
+        if codec is GIF:
+            self._rate = Fraction(100, max(_GIF_SHORTEST_DELAY, round(100 / self._rate)))
+        super().__init__(path, shape, float(self._rate), codec, even=self._form.neutral is not None)
+        if codec is GIF and self._rate != Fraction(str(settings.fps)):
+            said = f"a GIF counts hundredths of a second: {self.fps:.4g} frames a second instead of {settings.fps:g}"
+            if settings.fps * _GIF_SHORTEST_DELAY > 100:
+                self.warnings += (f"{said}, the most that browsers show",)
+            else:
+                self.notes += (said,)
+        mode = codec.small if settings.small else codec.frames
+        assert mode is not None  # Settings refuses --small where there is none
+        self._options = mode.options_for(settings.quality, self._threads)
+        self._written = 0
+        with _writing():
+            # Absolute, since FFmpeg takes ``a:b.mp4`` for a protocol
+            self._container = av.open(
+                str(path.absolute()),
+                "w",
+                format=_CONTAINERS[settings.format],
+                container_options=_CONTAINER_OPTIONS.get(settings.format, {}),
+            )
+            self._stream = self._container.add_stream(codec.encoder, rate=self._rate)
+        maker = f"mrc2movie {mrc2movie.__version__}"
+        comment = " ".join([maker, settings.command_line()]).strip()
+        # FFmpeg names itself as the encoder of the container, and lets the stream have another.
+        self._container.metadata.update(title=title or path.stem, comment=comment, encoding_tool=maker)
+        self._stream.metadata["encoder"] = maker
+        context = self._stream.codec_context
+        assert isinstance(context, VideoCodecContext)
+        self._own_encoder = self._configured(context)
+        if codec.tag and settings.format in ("mp4", "mov"):
+            self._own_encoder.codec_tag = codec.tag
+        self._open_encoder(self._own_encoder)
+        with _writing():
+            self._container.start_encoding()
+
+    def _configured(self, context: VideoCodecContext) -> VideoCodecContext:
+        context.width, context.height = self.width, self.height
+        context.pix_fmt = self._codec.pixels
+        context.framerate = self._rate
+        context.time_base = 1 / self._rate
+        context.thread_count = self._threads
+        context.flags |= Flags.global_header
+        if self._form.neutral is None:
+            context.color_range = _FULL_RANGE
+        else:
+            context.color_range = _LIMITED_RANGE
+            context.color_primaries = context.color_trc = context.colorspace = _BT709
+        context.options = dict(self._options)
+        return context
+
+    def _open_encoder(self, context: VideoCodecContext) -> None:
+        try:
+            context.open()
+        except av.error.FFmpegError as error:
+            raise Mrc2movieError(
+                f"{self._codec.name} cannot hold frames of {self.width} x {self.height} ({error.strerror})",
+                "take another --codec, or make them smaller with --max-size",
+            ) from error
+
+    def _mux(self, packet: "av.Packet[Any]") -> None:
+        packet.stream = self._stream
+        with _writing():
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        """Write the index and close the file."""
+        with _writing():
+            self._container.close()
+
+    def verify(self, facts: MovieFacts, first: Frame, last: Frame) -> None:
+        """The frames at both ends must decode; and a GIF must not be too large for most programs."""
+        size = self._path.stat().st_size
+        if self._codec is GIF and size > _GIF_LARGE:
+            self.warnings += (
+                f"a GIF of {size / 1e6:.0f} MB: few programs show such; --max-size or --format mp4 makes it smaller",
+            )
+        try:
+            with av.open(str(self._path.absolute())) as container:
+                stream = container.streams.video[0]
+                stream.codec_context.thread_count = 1
+                frames = stream.frames  # MKV, WebM and GIF do not say
+                if not frames:
+                    frames = sum(1 for packet in container.demux(stream) if packet.size)
+                rate = float(stream.average_rate or 0)
+                check_facts(MovieFacts(frames, stream.width, stream.height, rate), facts)
+                container.seek(0, stream=stream)
+                self.check_picture(0, self._grey(next(container.decode(stream), None)), first)
+                container.seek(_FAR_AWAY, stream=stream)  # the last frame from which decoding can begin
+                (final,) = deque(container.decode(stream), maxlen=1) or (None,)
+                self.check_picture(facts.frames - 1, self._grey(final), last)
+        except (av.error.FFmpegError, IndexError) as error:
+            raise spoilt("it cannot be opened again") from error
+
+    def _grey(self, shown: VideoFrame | None) -> Frame | None:
+        if shown is None:
+            return None
+        if shown.format.name != self._codec.pixels:  # a GIF comes back as colours
+            return np.asarray(shown.to_ndarray(format="gray"), np.uint8)
+        samples = np.frombuffer(memoryview(shown.planes[0]), self._form.dtype).reshape(shown.height, -1)
+        return self._form.grey(samples[:, : shown.width])
+
+
+class IndependentFrames(VideoMovie):
+    """Every frame for itself: encoded once, by any worker, and written again on the way back.
+
+    Encoders put headers before their first packet, which the container has already: they are cut off, so that it does
+    not matter which worker encoded a frame. A GIF has no other header, and gets it back before its first frame.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
+        super().__init__(path, shape, settings, title)
+        self._phases = 2 if self._codec.alternates else 1
+        self._idle: defaultdict[int, list[_Encoder]] = defaultdict(list, {0: [_Encoder(self._own_encoder)]})
+        self._lock = threading.Lock()
+        self._gif_header = b""
+
+    def encoder(self) -> Encode:
+        """An encoder that takes whichever of FFmpeg's is idle: for H.264 one whose turn is even or odd as wanted."""
+        canvas = Canvas(self._codec.pixels, self.height, self.width)
+
+        def encode(frame: Frame, position: int) -> Packet:
+            phase = position % self._phases
+            with self._lock:
+                encoder = self._idle[phase].pop() if self._idle[phase] else None
+            padded = self.padded(frame)
+            if encoder is None:
+                encoder = _Encoder(self._configured(_new_encoder(self._codec.encoder)))
+                self._open_encoder(encoder.context)
+                for _ in range(phase):  # its numbers begin with 0
+                    encoder(canvas, padded)
+            packet = self._without_header(encoder(canvas, padded))
+            with self._lock:
+                self._idle[(phase + 1) % self._phases].append(encoder)
+            return packet
+
+        return encode
+
+    def _without_header(self, packet: bytes) -> Packet:
+        begin = max(0, packet.find(self._codec.begins))
+        if begin and self._codec is GIF:
+            self._gif_header = packet[:begin]
+        return np.frombuffer(packet, np.uint8, offset=begin)
+
+    def write(self, packet: Packet) -> None:
+        """Append a frame."""
+        header = self._gif_header if self._written == 0 else b""
+        muxed = av.Packet(header + packet.tobytes())
+        muxed.pts = muxed.dts = self._written
+        muxed.duration, muxed.time_base = 1, 1 / self._rate
+        muxed.is_keyframe = True
+        self._written += 1
+        self._mux(muxed)
+
+
+@dataclass
+class _Encoder:
+    """An encoder that gives one packet a frame, and its clock."""
+
+    context: VideoCodecContext
+    time: int = 0
+
+    def __call__(self, canvas: Canvas, frame: Frame) -> bytes:
+        (packet,) = self.context.encode(canvas.draw(frame, self.time))
+        self.time += 1
+        return bytes(packet)
+
+
+class PredictedFrames(VideoMovie):
+    """Frames predicted from each other, for the smallest file: one encoder takes them in the order of the movie.
+
+    What is kept for the way back is the frames themselves.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
+        self._threads = settings.jobs or available_processors()
+        super().__init__(path, shape, settings, title)
+        self._canvas = Canvas(self._codec.pixels, self.height, self.width)
+        self._open = True
+
+    def encoder(self) -> Encode:
+        """Only pads: the encoder is one for all frames, and works as they are written."""
+
+        def encode(frame: Frame, position: int) -> Packet:
+            return self.padded(frame).ravel()
+
+        return encode
+
+    def write(self, packet: Packet) -> None:
+        """Encode and append a frame."""
+        drawn = self._canvas.draw(packet.reshape(self.height, self.width), self._written)
+        self._written += 1
+        for encoded in self._own_encoder.encode(drawn):
+            self._mux(encoded)
+
+    def close(self) -> None:
+        """Encode what is pending, write the index and close the file."""
+        if self._open:
+            self._open = False
+            for encoded in self._own_encoder.encode(None):
+                self._mux(encoded)
+        super().close()
+
+
+def require_encoder(codec: str) -> None:
+    """Refuse a codec that this build of PyAV cannot encode.
+
+    Raises:
+        UsageError: It cannot; the advice lists those that work here.
+    """
+    if not _encodes(codec):
+        working = " ".join(name for name, row in CODECS.items() if not row.encoder or _encodes(name))
+        raise UsageError(
+            f"--codec {codec}: this PyAV has no {find_codec(codec).encoder}", f"those that work here are {working}"
+        )
+
+
+def _encodes(codec: str) -> bool:
+    try:
+        return _new_encoder(find_codec(codec).encoder) is not None
+    except ValueError:  # av.codec.codec.UnknownCodecError is one
+        return False
+
+
+def _new_encoder(name: str) -> VideoCodecContext:
+    context = av.CodecContext.create(name, "w")
+    assert isinstance(context, VideoCodecContext)
+    return context
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise OutputError(f"the movie cannot be written ({error.strerror})", "is the disk full?") from error
