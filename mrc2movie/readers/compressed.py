@@ -19,6 +19,7 @@ from mrc2movie.errors import InputError
 from mrc2movie.readers.source import Fetch, InputFile, Source, is_justified
 
 _INPUT_BYTES = 256 * 1024
+_GZIP_TRAILER_BYTES = 8
 _SKIP_BYTES = 1 << 20
 _XZ_MEMORY = 256 * 2**20  # xz -9 needs 65 MB; a file may claim to need any amount
 _ZSTANDARD_SKIPPABLE = tuple(bytes([0x50 + kind]) + b"\x2a\x4d\x18" for kind in range(16))  # pzstd writes them
@@ -44,28 +45,59 @@ class Decompressor(Protocol):
 
 
 class _Gzip:
-    """zlib's decompressor with the face of the others."""
+    """A gzip member (RFC 1952) with the face of the others.
+
+    zlib can read the framing itself, but throws what it has unpacked away when the checksum after it is wrong.
+    """
 
     def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(wbits=31)
+        self.eof = False
+        self.needs_input = True
+        self.unused_data = b""
         self._kept = b""
-
-    @property
-    def eof(self) -> bool:
-        return self._inflate.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inflate.unused_data
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._kept
+        self._inflate: zlib._Decompress | None = None
+        self._checksum = 0
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        result = self._inflate.decompress(self._kept + data if self._kept else data, max_length)
-        self._kept = self._inflate.unconsumed_tail
-        return result
+        self._kept += data
+        self.needs_input = False
+        if self._inflate is None:
+            start = _gzip_header_length(self._kept)
+            if start > len(self._kept):
+                self.needs_input = True
+                return b""
+            self._kept = self._kept[start:]
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        if not self._inflate.eof:
+            result = self._inflate.decompress(self._kept, max_length)
+            self._checksum = zlib.crc32(result, self._checksum)
+            self._kept = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            self.needs_input = not self._kept
+            if result or not self._inflate.eof:
+                return result
+        if len(self._kept) < _GZIP_TRAILER_BYTES:
+            self.needs_input = True
+            return b""
+        if int.from_bytes(self._kept[:4], "little") != self._checksum:
+            raise zlib.error("its checksum is wrong")
+        self.unused_data = self._kept[_GZIP_TRAILER_BYTES:]
+        self.eof = True
+        return b""
+
+
+def _gzip_header_length(head: bytes) -> int:
+    """Where the deflated data begin; more than there is where that cannot be seen yet."""
+    has_crc, has_extra, has_name, has_comment = (head[3] & flag if len(head) > 3 else 0 for flag in (2, 4, 8, 16))
+    end = 10
+    if has_extra:
+        end += 2 + int.from_bytes(head[10:12], "little")
+    for is_there in (has_name, has_comment):
+        if is_there:
+            found = head.find(b"\0", end)
+            if found < 0:
+                return len(head) + 1
+            end = found + 1
+    return end + (2 if has_crc else 0)
 
 
 def _zstandard() -> Decompressor:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.readers.header import Header
 
-_READ_AT_MOST = 64 * 2**20
+_READ_AT_MOST = 16 * 2**20
 _CLASSIC_FEI_BYTES = 131072
 _CLASSIC_FEI_RECORD = 128
 

@@ -45,8 +45,11 @@ def read_head(source: Source, sign: Sign) -> Head:
         raise InputError("is empty", "was it ever written?")
     raw = source.read(0, HEADER_BYTES)
     header = _parse(raw, source, sign)
-    extended = extended_metadata(header, source.read(HEADER_BYTES, extended_bytes_wanted(header)))
-    return Head(raw, sign, header, extended)
+    size = source.size
+    extended = source.read(HEADER_BYTES, extended_bytes_wanted(header))
+    if source.size != size:  # a stream came to its end within what it claims to be its extended header
+        header = _parse(raw, source, sign)
+    return Head(raw, sign, header, extended_metadata(header, extended[: header.extended_bytes]))
 
 
 def _parse(raw: bytes, source: Source, sign: Sign) -> Header:
