@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mrc2movie.errors import InputError
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.compressed import DecompressedStream
+from mrc2movie.readers.volume import SizeLearned
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -166,6 +167,25 @@ def test_sections_before_a_cut_are_all_kept(tmp_path: Path) -> None:
         assert volume.description.shape[0] == 3
 
 
+@pytest.mark.parametrize("any_order", [False, True])
+@pytest.mark.parametrize("whole_sections", [1, 300, 777])
+def test_sections_before_a_damage_are_all_kept_in_any_order(
+    tmp_path: Path, any_order: bool, whole_sections: int
+) -> None:
+    voxels = ramp(1000, 40, 50, step=0) + np.arange(1000)[:, None, None]
+    end = 1024 + whole_sections * SECTION + 600
+    stored = zlib.compressobj(0, zlib.DEFLATED, 31)
+    data = mrc(voxels, 1)
+    whole = stored.compress(data[:end]) + stored.flush(zlib.Z_FULL_FLUSH) + b"\x07" * 100  # no kind of block
+    with open_volume(write(tmp_path / "a.gz", whole)) as volume:
+        if any_order:
+            volume.expect([999, 0])
+        with pytest.raises(SizeLearned):
+            section_of(volume, 999)
+        np.testing.assert_array_equal(sections_of(volume), voxels[:whole_sections])
+        assert "stream is damaged after" in volume.description.warnings[1]
+
+
 def test_a_wrong_checksum_is_warned_of_and_everything_shown(tmp_path: Path) -> None:
     whole = bytearray(gzip.compress(DATA))
     whole[-6] ^= 1
@@ -239,6 +259,7 @@ def zeros(kind: str, head: bytes, megabytes: int) -> bytes:
     "head",
     [
         b"",  # no MRC file at all
+        header(20000, 20000, 1, 0) + np.random.default_rng(3).bytes(3000),
         header(20000, 20000, 10, 4),
         header(2**31 - 1, 2**31 - 1, 2**31 - 1, 2),
         header(9000, 9000, 1, 2, nsymbt=-1),

@@ -52,6 +52,21 @@ def test_byte_order_is_found_without_map_stamp_and_axes(
     np.testing.assert_array_equal(read(write(tmp_path / "a.mrc", data)), voxels)
 
 
+def test_byte_order_of_a_truncated_file_is_found_without_stamp_and_axes(tmp_path: Path) -> None:
+    voxels = ramp(2, 3, 5)
+    data = mrc(voxels, 0, ">", machst=b"\0\0\0\0", mapcrs=(0, 0, 0))
+    np.testing.assert_array_equal(read(write(tmp_path / "a.mrc", data[:-1])), voxels[:1])
+
+
+@pytest.mark.parametrize("nsymbt", [0, 80])
+def test_byte_order_is_the_one_in_which_the_sections_fill_the_file(tmp_path: Path, nsymbt: int) -> None:
+    # 256 x 65536 has as many voxels in both byte orders, but one section in this and 16777216 in the other.
+    path = write(tmp_path / "a.mrc", header(256, 65536, 1, 0, ">", machst=b"", mapcrs=(0, 0, 0), nsymbt=nsymbt))
+    with path.open("r+b") as file:
+        file.truncate(1024 + 2**24)
+    assert described(path).shape == (1, 65536, 256)
+
+
 def test_the_stamp_breaks_a_tie(tmp_path: Path) -> None:
     # 16843009 is 0x01010101, the same in both orders; mode 0 is, too, and no section is whole either way.
     size = 0x01010101

@@ -53,6 +53,7 @@ SIGNED, UNSIGNED = "int8", "uint8"
         ({"stats": (0, 127, 3), "nversion": 20139}, UNSIGNED, "version 20139"),
         ({"stats": (0, 0, 0), "nversion": 0}, UNSIGNED, "version 0"),
         ({"stats": (5, -5, -10), "nversion": 0}, UNSIGNED, "version 0"),
+        ({"stats": (-1, -2, -3), "nversion": 0}, UNSIGNED, "version 0"),
         ({"stats": (-1e38, 1e38, 0), "nversion": 20141}, SIGNED, "version 20141"),
         ({"stats": (float("nan"),) * 3, "nversion": 20141}, SIGNED, "version 20141"),
     ],
@@ -194,6 +195,12 @@ def test_a_transform_is_its_log_amplitude_with_the_origin_in_the_middle(
     with open_volume(path) as volume:
         assert volume.description.kind == "transform"
         assert "a transform: shown as log(1 + amplitude), centred" in volume.description.notes
+
+
+def test_a_half_transform_of_which_the_width_tells_needs_no_more(tmp_path: Path) -> None:
+    waves = np.fft.rfft2(np.full((8, 8), 60.0))  # only the origin is not 0, so that every row is symmetric
+    path = write(tmp_path / "a.mrc", header(5, 8, 1, 4) + waves.astype("<c8").tobytes())
+    assert np.argwhere(read(path)[0]).tolist() == [[4, 0]]
 
 
 def test_mode_16_makes_frames_in_colour(tmp_path: Path, movie: Movie) -> None:

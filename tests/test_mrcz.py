@@ -124,6 +124,13 @@ def test_a_chunk_of_no_sane_length_ends_the_walk(tmp_path: Path, packed: int) ->
     assert time.perf_counter() - begin < 1
 
 
+@pytest.mark.parametrize("length", [5, 7])
+def test_a_chunk_of_another_size_than_a_section_ends_the_walk(tmp_path: Path, length: int) -> None:
+    good, other = (blosc2.compress2(bytes(range(count)), typesize=1) for count in (6, length))
+    with open_volume(write(tmp_path / "a.mrcz", header(3, 2, 2, 6000) + good + other)) as volume:
+        assert volume.description.shape == (1, 2, 3)
+
+
 def test_a_chunk_that_cannot_be_unpacked_names_its_section(tmp_path: Path) -> None:
     good = blosc2.compress2(bytes(range(6)), typesize=1)
     bad = good[:4] + good[4:16] + b"\xff" * (len(good) - 16)

@@ -321,7 +321,20 @@ def test_order_tilt_without_angles_is_file_order_with_a_warning(
     assert "--order tilt: no tilt angle is known for each section" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("bad", "known"), [(0, False), (4, True)])
+def test_a_truncated_series_needs_the_angles_of_the_sections_that_are_there(
+    tmp_path: Path, bad: int, known: bool
+) -> None:
+    angles = [float("nan") if number == bad else tilt for number, tilt in enumerate(DOSE_SYMMETRIC)]
+    data = mrc(LEVELS, 1, extended=struct.pack("<5f", *angles), exttyp=b"AGAR", nreal=1)
+    tilts = described(write(tmp_path / "a.mrc", data[:-1])).tilts
+    assert (tilts is not None) == known
+
+
 def test_a_truncated_series_takes_the_first_angles(tmp_path: Path, movie: Movie) -> None:
     (tmp_path / "a.rawtlt").write_text("\n".join(map(str, DOSE_SYMMETRIC)))
     path = write(tmp_path / "a.st", mrc(LEVELS, 1)[:-1])
+    tilts = described(path).tilts
+    assert tilts is not None
+    assert tilts.degrees == DOSE_SYMMETRIC[:4]
     assert order_shown(movie(path, "--range=0,40")) == [3, 2, 0, 1]

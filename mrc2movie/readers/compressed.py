@@ -19,6 +19,7 @@ from mrc2movie.errors import InputError
 from mrc2movie.readers.source import Fetch, InputFile, Source, is_justified
 
 _INPUT_BYTES = 256 * 1024
+_CAREFUL_BYTES = 512
 _GZIP_TRAILER_BYTES = 8
 _SKIP_BYTES = 1 << 20
 _XZ_MEMORY = 256 * 2**20  # xz -9 needs 65 MB; a file may claim to need any amount
@@ -167,6 +168,7 @@ class DecompressedStream(Source):
         self._spool_directory = spool_directory
         self._spool: IO[bytes] | None = None
         self._spool_lock = threading.Lock()
+        self._careful_from: int | None = None
         self._restart()
 
     def _restart(self) -> None:
@@ -222,6 +224,9 @@ class DecompressedStream(Source):
         """At least one and at most so many of the bytes that follow; none at the end, which is then known."""
         if self.size_is_known:
             count = min(count, self.size - self._position)
+        if self._careful_from is not None:
+            before = self._careful_from - self._position
+            count = min(count, before if before > 0 else _CAREFUL_BYTES)
         try:
             data = self._decompress(count) if count else b""
         except Exception as error:
@@ -230,12 +235,22 @@ class DecompressedStream(Source):
                 type(error).__name__ != "ZstdError"
             ):
                 raise
+            if self._careful_from is None:
+                return self._again_with_care(count)
             self.damage = f"the {self.container} stream is damaged after {self._position} bytes ({error})"
             data = b""
         if count and not data:
             self.size, self.size_is_known = self._position, True
         self._position += len(data)
         return data
+
+    def _again_with_care(self, count: int) -> bytes:
+        """Come to the same place again and go on in small steps: what a failing call has unpacked is lost."""
+        self._careful_from = self._position
+        self._restart()
+        while self._position < self._careful_from and self._pull(_SKIP_BYTES):
+            pass
+        return self._pull(count)
 
     def _decompress(self, count: int) -> bytes:
         while True:

@@ -70,7 +70,7 @@ def _suffix_kind(path: Path) -> VolumeKind | None:
 
 def _tilts(sources: Sequence[Metadata], count: int) -> Tilts | None:
     """The angles of the first source that has one for every section; angles that are all alike give way to others."""
-    found = [Tilts(metadata.tilts[:count], metadata.origin) for metadata in sources if len(metadata.tilts) >= count > 0]
+    found = [Tilts(angles, metadata.origin) for metadata in sources if (angles := metadata.tilts(count))]
     return next((tilts for tilts in found if tilts.vary), found[0] if found else None)
 
 

@@ -38,11 +38,10 @@ class Metadata:
     columns: dict[str, Column] = field(default_factory=dict)
     document: object = None
 
-    @property
-    def tilts(self) -> tuple[float, ...]:
-        """The tilt angles in degrees; empty unless every section has a sensible one."""
-        angles = self.columns.get(TILT, ())
-        return tuple(angle for angle in angles if angle is not None) if None not in angles else ()
+    def tilts(self, count: int) -> tuple[float, ...]:
+        """The tilt angles of the first so many sections, in degrees; empty unless each has a sensible one."""
+        angles = tuple(angle for angle in self.columns.get(TILT, ())[:count] if angle is not None)
+        return angles if len(angles) == count else ()
 
 
 def extended_bytes_wanted(header: Header) -> int:
