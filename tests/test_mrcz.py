@@ -92,7 +92,7 @@ def test_json_pixel_size_and_codec_are_kept(tmp_path: Path) -> None:
     assert description.voxel_size_A == pytest.approx((2, 3, 4))
 
 
-@pytest.mark.parametrize("broken", [b"{", b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}'])
+@pytest.mark.parametrize("broken", [b"{", b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}', b'{"a": -1e999}'])
 def test_json_that_makes_no_sense_is_left_out(tmp_path: Path, broken: bytes) -> None:
     chunk = blosc2.compress2(bytes(range(6)), typesize=1)
     path = write(tmp_path / "a.mrcz", header(3, 2, 1, 6000, exttyp=b"json", nsymbt=len(broken)) + broken + chunk)

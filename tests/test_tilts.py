@@ -67,7 +67,7 @@ def test_the_bits_say_which_fields_serial_em_wrote(tmp_path: Path, nint: int, nr
     assert fields in found
 
 
-@pytest.mark.parametrize(("nint", "nreal"), [(4, 1), (2, 64), (2, -1), (0, 0), (-2, 1), (8, 1)])
+@pytest.mark.parametrize(("nint", "nreal"), [(4, 1), (2, 64), (2, -1), (0, 0), (0, 1), (-2, 1), (8, 1)])
 def test_serial_em_sizes_that_do_not_add_up_tell_nothing(tmp_path: Path, nint: int, nreal: int) -> None:
     data = mrc(LEVELS, 1, extended=bytes(range(20)), exttyp=b"SERI", nint=nint, nreal=nreal)
     assert described(write(tmp_path / "a.mrc", data)).tilts is None
@@ -223,6 +223,14 @@ def test_angles_stand_one_a_line(tmp_path: Path, suffix: str) -> None:
     assert tilts.origin == f"a{suffix}"
 
 
+@pytest.mark.parametrize("line", ["tilt", "1 2", "nan", "0x10"])
+def test_angles_with_a_line_that_is_none_are_not_used(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.tlt").write_text(f"0\n3\n{line}\n-6\n6\n")
+    description = described(write(tmp_path / "a.mrc", mrc(LEVELS, 1)))
+    assert description.tilts is None
+    assert description.notes == ("a.tlt tells nothing of the sections: not used",)
+
+
 @pytest.mark.parametrize("count", [4, 6])
 def test_sidecars_of_another_count_are_not_used(tmp_path: Path, count: int) -> None:
     angles = tuple(float(angle) for angle in range(count))
@@ -265,7 +273,9 @@ def test_angles_that_are_all_alike_give_way_to_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.rec", "a.mrcs"])
 def test_a_tomogram_does_not_take_the_angles_of_its_tilt_series(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.rawtlt").write_text("0\n3\n-3\n-6\n6\n")
-    assert described(write(tmp_path / name, mrc(LEVELS, 1))).tilts is None
+    extended = struct.pack("<5f", *DOSE_SYMMETRIC)
+    data = mrc(LEVELS, 1, extended=extended, exttyp=b"AGAR", nreal=1)
+    assert described(write(tmp_path / name, data)).tilts is None
 
 
 def test_a_pipe_named_like_a_sidecar_is_left_alone(tmp_path: Path) -> None:

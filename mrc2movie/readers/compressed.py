@@ -222,8 +222,6 @@ class DecompressedStream(Source):
 
     def _pull(self, count: int) -> bytes:
         """At least one and at most so many of the bytes that follow; none at the end, which is then known."""
-        if self.size_is_known:
-            count = min(count, self.size - self._position)
         if self._careful_from is not None:
             before = self._careful_from - self._position
             count = min(count, before if before > 0 else _CAREFUL_BYTES)

@@ -67,9 +67,8 @@ def extended_metadata(header: Header, raw: bytes) -> Metadata | None:
         return _fei(header, raw)
     if header.exttyp in ("CCP4", "HDF5"):
         return None
-    if header.exttyp != "AGAR" and (found := _serial_em(header, raw)):
-        return found
-    return _agard(header, raw)
+    found = _serial_em(header, raw) if header.exttyp != "AGAR" else None
+    return found if found or header.exttyp == "SERI" else _agard(header, raw)
 
 
 def column(values: NDArray[np.generic], scale: float = 1, limit: float = math.inf) -> Column:
@@ -90,9 +89,16 @@ def _scaled(values: NDArray[np.generic], scale: float) -> list[float]:
 
 def _json(raw: bytes) -> Metadata | None:
     try:
-        return Metadata("json extended header", document=json.loads(raw, parse_constant=lambda name: None))
+        document = json.loads(raw, parse_float=_finite, parse_constant=_finite)
+        return Metadata("json extended header", document=document)
     except (ValueError, RecursionError):
         return None
+
+
+def _finite(text: str) -> float | None:
+    """What JSON can hold: neither NaN and Infinity, which Python's writers let pass, nor 1e999."""
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 _SERIAL_EM_SIZES = (2, 6, 4, 2, 2, 4)

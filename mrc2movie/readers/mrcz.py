@@ -107,4 +107,4 @@ def _blosc() -> Decompress:
         blosc2 = import_module("blosc2")
     except ModuleNotFoundError:
         raise InputError("is compressed with Blosc (MRCZ)", "pip install 'mrc2movie[mrcz]' to read it") from None
-    return lambda chunk, stored: blosc2.decompress2(chunk, dst=stored)
+    return lambda chunk, stored: blosc2.decompress2(chunk, dst=stored, nthreads=1)  # the workers are the threads
