@@ -65,6 +65,14 @@ def test_streams_strung_together_are_one(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(read(write(tmp_path / "a.mrc", padding.join(parts) + padding)), NOISE)
 
 
+def test_a_stream_of_tiny_streams_takes_no_long_time(tmp_path: Path) -> None:
+    tiny = gzip.compress(b"") * 50_000
+    path = write(tmp_path / "a.mrc", gzip.compress(DATA[:2000]) + tiny + gzip.compress(DATA[2000:]))
+    begin = time.perf_counter()
+    np.testing.assert_array_equal(read(path), NOISE)
+    assert time.perf_counter() - begin < 5
+
+
 def test_zstandard_may_begin_with_a_skippable_frame(tmp_path: Path) -> None:
     skippable = struct.pack("<2I", 0x184D2A53, 5) + b"hello"
     path = write(tmp_path / "a.mrc", skippable + zstd.compress(DATA[:5000]) + skippable + zstd.compress(DATA[5000:]))
@@ -118,6 +126,15 @@ def test_another_order_unpacks_each_byte_once_and_leaves_nothing_behind(
             np.testing.assert_array_equal(section_of(volume, number), NOISE[number])
         assert sum(unpacked) == len(DATA)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.mrc.gz"]
+
+
+def test_a_directory_that_takes_no_temporary_file_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mrc.gz", gzip.compress(DATA))
+    with (
+        open_volume(path, spool_directory=tmp_path / "gone") as volume,
+        pytest.raises(InputError, match=r"No such file or directory.*--order file"),
+    ):
+        volume.expect([1, 0])
 
 
 def test_a_full_disk_under_another_order_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,13 +67,16 @@ def test_byte_order_is_the_one_in_which_the_sections_fill_the_file(tmp_path: Pat
     assert described(path).shape == (1, 65536, 256)
 
 
-def test_the_stamp_breaks_a_tie(tmp_path: Path) -> None:
-    # 16843009 is 0x01010101, the same in both orders; mode 0 is, too, and no section is whole either way.
-    size = 0x01010101
-    raw = header(size, 1, 1, 0, ">", mapcrs=(0, 0, 0))
-    raw = raw[:4] + struct.pack("<2i", size, size) + raw[12:]
-    with pytest.raises(InputError, match="not one is whole"):
-        open_volume(write(tmp_path / "a.mrc", raw + bytes(100)))
+@pytest.mark.parametrize(
+    ("machst", "shape"),
+    [(b"\x11\x11\0\0", (1, 65536, 256)), (b"\x44\x44\0\0", (1, 256, 65536)), (b"\0\0\0\0", (1, 256, 65536))],
+)
+def test_the_stamp_breaks_a_tie(tmp_path: Path, machst: bytes, shape: tuple[int, int, int]) -> None:
+    # 65792 is the same number in both byte orders, and of its sections the file holds one either way.
+    path = write(tmp_path / "a.mrc", header(256, 65536, 65792, 0, ">", mapcrs=(0, 0, 0), machst=machst))
+    with path.open("r+b") as file:
+        file.truncate(1024 + 2**24)
+    assert described(path).shape == shape
 
 
 @pytest.mark.parametrize("mark", [b"MAP ", b"MAP\0", b"\0\0\0\0", struct.pack("<f", 12.5)])

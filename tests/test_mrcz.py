@@ -136,7 +136,10 @@ def test_a_chunk_that_cannot_be_unpacked_names_its_section(tmp_path: Path) -> No
     bad = good[:4] + good[4:16] + b"\xff" * (len(good) - 16)
     bad = b"\x63" + bad[1:]  # no version of Blosc
     path = write(tmp_path / "a.mrcz", header(3, 2, 2, 6000) + good + bad)
-    with open_volume(path) as volume, pytest.raises(InputError, match=r"section 1 is damaged.*--discard-range 1 2"):
+    with (
+        open_volume(path) as volume,
+        pytest.raises(InputError, match=r"section 1 cannot be unpacked: it is damaged.*--discard-range 1 2"),
+    ):
         sections_of(volume)
 
 

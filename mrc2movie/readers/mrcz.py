@@ -92,7 +92,7 @@ class MrczVolume(Volume):
             self._decompress(chunk, stored)
         except (ValueError, RuntimeError) as error:
             raise InputError(
-                f"section {number} is damaged: Blosc cannot unpack it",
+                f"section {number} cannot be unpacked: it is damaged, or Blosc has no {self._header.codec} here",
                 f"copy it again, or leave the section out with --discard-range {number} {number + 1}",
             ) from error
 
@@ -102,9 +102,10 @@ class MrczVolume(Volume):
 
 
 def _blosc() -> Decompress:
-    """blosc2's function, which reads the chunks of both versions and lets other threads run."""
+    """blosc2's function, which reads the chunks of both versions."""
     try:
         blosc2 = import_module("blosc2")
     except ModuleNotFoundError:
         raise InputError("is compressed with Blosc (MRCZ)", "pip install 'mrc2movie[mrcz]' to read it") from None
+    blosc2.set_releasegil(True)  # each call has a context of its own, so that calls may run side by side
     return lambda chunk, stored: blosc2.decompress2(chunk, dst=stored, nthreads=1)  # the workers are the threads
