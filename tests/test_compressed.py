@@ -66,7 +66,7 @@ def test_streams_strung_together_are_one(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_stream_of_tiny_streams_takes_no_long_time(tmp_path: Path) -> None:
-    tiny = gzip.compress(b"") * 50_000
+    tiny = gzip.compress(b"") * 100_000
     path = write(tmp_path / "a.mrc", gzip.compress(DATA[:2000]) + tiny + gzip.compress(DATA[2000:]))
     begin = time.perf_counter()
     np.testing.assert_array_equal(read(path), NOISE)
@@ -126,6 +126,18 @@ def test_another_order_unpacks_each_byte_once_and_leaves_nothing_behind(
             np.testing.assert_array_equal(section_of(volume, number), NOISE[number])
         assert sum(unpacked) == len(DATA)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.mrc.gz"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"), [([], 0), (["--discard-range", "1", "3"], 0), (["--playback=backward"], 1)]
+)
+def test_only_an_order_that_is_not_rising_needs_disk_space(
+    tmp_path: Path, movie: Movie, monkeypatch: pytest.MonkeyPatch, options: list[str], kept: int
+) -> None:
+    calls: list[DecompressedStream] = []
+    monkeypatch.setattr(DecompressedStream, "expect_any_order", lambda stream: calls.append(stream))
+    movie(write(tmp_path / "a.mrc.gz", gzip.compress(DATA)), *options)
+    assert len(calls) == kept
 
 
 def test_a_directory_that_takes_no_temporary_file_is_said(tmp_path: Path) -> None:

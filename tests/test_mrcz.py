@@ -101,6 +101,16 @@ def test_json_that_makes_no_sense_is_left_out(tmp_path: Path, broken: bytes) -> 
         assert sections_of(volume).ravel().tolist() == list(range(6))
 
 
+def test_a_file_as_long_as_if_it_were_not_compressed_has_its_extended_header_all_the_same(tmp_path: Path) -> None:
+    chunk = blosc2.compress2(bytes(1000), typesize=1)
+    document = b'{"a": 1}'.ljust(1000 - len(chunk))
+    data = header(100, 10, 1, 6000, exttyp=b"json", nsymbt=len(document)) + document + chunk
+    assert len(data) == 1024 + 1000
+    with open_volume(write(tmp_path / "a.mrcz", data)) as volume:
+        assert volume.description.header["document"] == {"a": 1}
+        assert not sections_of(volume).any()
+
+
 def test_a_cut_file_shows_its_whole_sections_with_a_warning(tmp_path: Path) -> None:
     data = voxels("int16")
     path = written(tmp_path / "a.mrcz", data, compressor="zlib")

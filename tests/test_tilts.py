@@ -110,6 +110,15 @@ def test_thermo_fisher_records_tell_what_their_masks_allow(tmp_path: Path, extty
     np.testing.assert_array_equal(read(tmp_path / "a.mrc"), LEVELS)
 
 
+@pytest.mark.parametrize(("size", "known"), [(0, False), (-5, False), (767, False), (2**30, False), (900, True)])
+def test_the_records_of_thermo_fisher_are_as_long_as_they_say(tmp_path: Path, size: int, known: bool) -> None:
+    record = np.zeros(1, get_ext_header_dtype(b"FEI1", "<"))
+    record["Metadata size"], record["Bitmask 1"], record["Alpha tilt"] = size, 1 << 7, 12
+    extended = record.tobytes().ljust(900, b"\0") * 5
+    tilts = described(write(tmp_path / "a.mrc", mrc(LEVELS, 6, extended=extended, exttyp=b"FEI1"))).tilts
+    assert (tilts is not None and tilts.degrees == (12,) * 5) == known
+
+
 def test_a_tilt_that_its_mask_denies_is_none(tmp_path: Path) -> None:
     records = np.zeros(5, get_ext_header_dtype(b"FEI1", "<"))
     records["Metadata size"], records["Alpha tilt"] = 768, DOSE_SYMMETRIC
@@ -166,11 +175,11 @@ def test_an_angle_that_is_none_spoils_them_all(tmp_path: Path, angle: float) -> 
 
 
 MDOC = """PixelSpacing = 5.4
-Voltage = 300
 ImageFile = a.mrc
 
 [T = SerialEM: Digitized on a microscope  30-Nov-15  15:14:20]
 
+Voltage = 300
 """
 
 
@@ -314,11 +323,12 @@ def test_a_dose_symmetric_series_is_shown_by_tilt_and_discards_count_in_the_orde
 
 @pytest.mark.parametrize("tilts", [(-6, -3, 0, 3, 6), (6, 3, 0, -3, -6), (-3, -3, 0, 0, 3), (0.0, 0.2, 0.1, 0.3, 0.1)])
 def test_auto_keeps_a_file_order_that_rises_or_falls_or_is_no_tilting(
-    tmp_path: Path, movie: Movie, tilts: tuple[float, ...]
+    tmp_path: Path, movie: Movie, tilts: tuple[float, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.rawtlt").write_text("\n".join(map(str, tilts)))
     path = write(tmp_path / "a.st", mrc(LEVELS, 1))
     assert order_shown(movie(path, "--range=0,40")) == [0, 1, 2, 3, 4]
+    assert "shown by tilt" not in capsys.readouterr().err
     by_tilt = sorted(range(5), key=lambda number: tilts[number])
     assert order_shown(movie(path, "--range=0,40", "--order=tilt")) == by_tilt
 
