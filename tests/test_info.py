@@ -48,7 +48,7 @@ def test_files_that_cannot_be_read_are_told_too_and_make_the_exit_status_1(
     status, text = info(capsys, good, bad, tmp_path)
     assert status == 1
     assert "  mode         6 (16-bit unsigned integer)\n" in text
-    assert f"{bad}\n  error        is no MRC file but a text\n" in text
+    assert f"{bad}\n  error        is no MRC file but a text file\n" in text
     assert f"{tmp_path}\n  error        is a directory, not a file with sections\n" in text
 
 

@@ -71,7 +71,7 @@ def _refusal(raw: bytes, source: Source, why: str) -> InputError:
         return InputError(f"is no MRC file but {foreign}")
     if source.damage:
         return InputError(f"holds nothing to show: {source.damage}", "copy it again")
-    return InputError(why, "it is no MRC file, or a damaged one")
+    return InputError(why, "it is no MRC file, or damaged, or not yet written")
 
 
 class MrcVolume(Volume):
