@@ -232,6 +232,23 @@ def test_a_stream_cut_before_its_first_section_is_refused(tmp_path: Path, kind: 
         sections_of(volume)
 
 
+@pytest.mark.parametrize(("sections", "left"), [(0, 700), (1, 700), (2, 0)])
+def test_a_cut_stream_of_transforms_is_told_as_such(tmp_path: Path, sections: int, left: int) -> None:
+    waves = np.fft.rfft2(np.random.default_rng(2).uniform(5, 9, (3, 16, 16))).astype("<c8")
+    whole = zlib.compressobj(0, zlib.DEFLATED, 31)
+    size = 16 * 9 * 8
+    data = whole.compress(header(9, 16, 3, 4) + waves.tobytes()[: sections * size + left])
+    path = write(tmp_path / "a.gz", data + whole.flush(zlib.Z_FULL_FLUSH))
+    if sections == 0:
+        with pytest.raises(InputError, match="holds nothing to show: the gzip stream is cut short"):
+            open_volume(path)
+        return
+    with open_volume(path) as volume:
+        shown = sections_of(volume)
+        assert shown.shape == (sections, 16, 9)
+        assert np.argwhere(shown[0] == shown[0].max()).tolist() == [[8, 0]]
+
+
 @every
 @pytest.mark.parametrize("claimed", [-1, 2**31 - 1, 80])
 def test_an_absent_extended_header_is_found_out_in_a_stream(tmp_path: Path, kind: str, claimed: int) -> None:

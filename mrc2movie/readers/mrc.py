@@ -109,12 +109,22 @@ class MrcVolume(Volume):
         extended = self._head.extended if header.extended_bytes else None
         self.description = with_damage(describe(self.path, source.container, header, there, extended), source.damage)
 
+    def _settle_again(self) -> bool:
+        """Settle once more if the end of a stream was met; returns whether that changes what sections are."""
+        if self._source.size == self._settled_size:
+            return False
+        before = self.description.shape, self._header.data_offset, self._header.layout
+        self._settle(_parse(self._head.raw, self._source, self._head.sign))
+        return before != (self.description.shape, self._header.data_offset, self._header.layout)
+
     def _find_centring(self) -> Centring:
         layout = self._header.layout
         if layout.coding is not Coding.COMPLEX:
             return False, False
         scratch = np.empty(layout.section_bytes, np.uint8)
         fetch = self._source.at(self._header.data_offset, layout.section_bytes)
+        if self._settle_again():
+            return self._find_centring()
         _fill(fetch, scratch, 0)
         return layout.centring_of(scratch)
 
@@ -131,11 +141,9 @@ class MrcVolume(Volume):
         fetch = source.at(start, size)
         if number == self.description.shape[0] - 1 and not source.size_is_known:
             source.read(start + size, 1)  # meets the end of a stream, where its checksum is
-        if source.size != self._settled_size:
-            before = self.description.shape, header.data_offset
-            self._settle(_parse(self._head.raw, source, self._head.sign))
-            if before != (self.description.shape, self._header.data_offset):
-                raise SizeLearned("is shorter than its header says")
+        if self._settle_again():
+            self._centring = self._find_centring()
+            raise SizeLearned("is shorter than its header says")
         return partial(_load, number, fetch, header.layout, self._centring)
 
     def close(self) -> None:
