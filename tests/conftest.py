@@ -1,9 +1,14 @@
-"""What many tests look at: the movies that a new user sees first."""
+"""What tests of several modules need."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from movies import run
+from movies import LOSSLESS, coloured_frames, run
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +17,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("demo")
     assert run("--demo", directory, "--quiet") == 0
     return directory
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> Callable[..., Frames]:
+    """Converts a file through the command line; gives the frames of one way of the lossless movie, (n, h, w, 3) BGR."""
+
+    def convert(source: Path, *options: str) -> Frames:
+        output = tmp_path / "movies"
+        words = (*LOSSLESS, "--playback=forward", "--range=minmax", "--overwrite")
+        assert run(source, output, *words, *options) == 0
+        (made,) = output.glob("*.avi")
+        return np.stack(coloured_frames(made))
+
+    return convert

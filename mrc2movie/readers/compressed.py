@@ -8,7 +8,8 @@ import lzma
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -18,7 +19,9 @@ from typing import IO, Protocol
 from mrc2movie.errors import InputError
 from mrc2movie.readers.source import Fetch, InputFile, Source, is_justified
 
-_INPUT_BYTES = 256 * 1024
+_INPUT_BYTES = (16 * 1024, 256 * 1024)  # at first, since a stream may be tiny and another follow; and later
+_CAREFUL_BYTES = 512
+_GZIP_TRAILER_BYTES = 8
 _SKIP_BYTES = 1 << 20
 _XZ_MEMORY = 256 * 2**20  # xz -9 needs 65 MB; a file may claim to need any amount
 _ZSTANDARD_SKIPPABLE = tuple(bytes([0x50 + kind]) + b"\x2a\x4d\x18" for kind in range(16))  # pzstd writes them
@@ -44,28 +47,59 @@ class Decompressor(Protocol):
 
 
 class _Gzip:
-    """zlib's decompressor with the face of the others."""
+    """A gzip member (RFC 1952) with the face of the others.
+
+    zlib can read the framing itself, but throws what it has unpacked away when the checksum after it is wrong.
+    """
 
     def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(wbits=31)
+        self.eof = False
+        self.needs_input = True
+        self.unused_data = b""
         self._kept = b""
-
-    @property
-    def eof(self) -> bool:
-        return self._inflate.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inflate.unused_data
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._kept
+        self._inflate: zlib._Decompress | None = None
+        self._checksum = 0
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        result = self._inflate.decompress(self._kept + data if self._kept else data, max_length)
-        self._kept = self._inflate.unconsumed_tail
-        return result
+        self._kept += data
+        self.needs_input = False
+        if self._inflate is None:
+            start = _gzip_header_length(self._kept)
+            if start > len(self._kept):
+                self.needs_input = True
+                return b""
+            self._kept = self._kept[start:]
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        if not self._inflate.eof:
+            result = self._inflate.decompress(self._kept, max_length)
+            self._checksum = zlib.crc32(result, self._checksum)
+            self._kept = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            self.needs_input = not self._kept
+            if result or not self._inflate.eof:
+                return result
+        if len(self._kept) < _GZIP_TRAILER_BYTES:
+            self.needs_input = True
+            return b""
+        if int.from_bytes(self._kept[:4], "little") != self._checksum:
+            raise zlib.error("its checksum is wrong")
+        self.unused_data = self._kept[_GZIP_TRAILER_BYTES:]
+        self.eof = True
+        return b""
+
+
+def _gzip_header_length(head: bytes) -> int:
+    """Where the deflated data begin; more than there is where that cannot be seen yet."""
+    has_crc, has_extra, has_name, has_comment = (head[3] & flag if len(head) > 3 else 0 for flag in (2, 4, 8, 16))
+    end = 10
+    if has_extra:
+        end += 2 + int.from_bytes(head[10:12], "little")
+    for is_there in (has_name, has_comment):
+        if is_there:
+            found = head.find(b"\0", end)
+            if found < 0:
+                return len(head) + 1
+            end = found + 1
+    return end + (2 if has_crc else 0)
 
 
 def _zstandard() -> Decompressor:
@@ -135,10 +169,12 @@ class DecompressedStream(Source):
         self._spool_directory = spool_directory
         self._spool: IO[bytes] | None = None
         self._spool_lock = threading.Lock()
+        self._careful_from: int | None = None
         self._restart()
 
     def _restart(self) -> None:
         self._stream: Decompressor | None = None
+        self._input_bytes = _INPUT_BYTES[0]
         self._read_from = 0
         self._position = 0
 
@@ -149,14 +185,17 @@ class DecompressedStream(Source):
     def expect_any_order(self) -> None:
         """Keep what is decompressed from now on in a temporary file."""
         if self._spool is None:
-            self._spool = tempfile.TemporaryFile(dir=self._spool_directory)  # noqa: SIM115
+            with _said_in_words():
+                self._spool = tempfile.TemporaryFile(dir=self._spool_directory)  # noqa: SIM115
             self._restart()
 
     def at(self, offset: int, count: int) -> Fetch:
         """Decompress up to and with these bytes."""
         if self._spool is not None:
             while self._position < offset + count and (data := self._pull(_SKIP_BYTES)):
-                self._keep(data)
+                with self._spool_lock, _said_in_words():
+                    self._spool.seek(self._position - len(data))
+                    self._spool.write(data)
             return partial(self._from_spool, self._spool, offset)
         if offset < self._position:
             self._restart()
@@ -169,18 +208,6 @@ class DecompressedStream(Source):
             missing -= len(data)
         return partial(_copy, parts)
 
-    def _keep(self, data: bytes) -> None:
-        assert self._spool is not None
-        try:
-            with self._spool_lock:
-                self._spool.seek(self._position - len(data))
-                self._spool.write(data)
-        except OSError as error:
-            raise InputError(
-                f"must be unpacked to be read in another order, and that cannot be written ({error.strerror})",
-                "make room, unpack it yourself, or take the file's own order (--order file, --playback forward)",
-            ) from error
-
     def _from_spool(self, spool: IO[bytes], offset: int, buffer: memoryview) -> int:
         with self._spool_lock:
             spool.seek(offset)
@@ -188,22 +215,35 @@ class DecompressedStream(Source):
 
     def _pull(self, count: int) -> bytes:
         """At least one and at most so many of the bytes that follow; none at the end, which is then known."""
-        if self.size_is_known:
-            count = min(count, self.size - self._position)
+        if self.size_is_known and self._position >= self.size:
+            return b""
+        if self._careful_from is not None:
+            before = self._careful_from - self._position
+            count = min(count, before if before > 0 else _CAREFUL_BYTES)
         try:
-            data = self._decompress(count) if count else b""
+            data = self._decompress(count)
         except Exception as error:
             # Zstandard's error is told by its name: its module need not be there.
             if not isinstance(error, (zlib.error, OSError, EOFError, lzma.LZMAError)) and (
                 type(error).__name__ != "ZstdError"
             ):
                 raise
+            if self._careful_from is None:
+                return self._again_with_care(count)
             self.damage = f"the {self.container} stream is damaged after {self._position} bytes ({error})"
             data = b""
-        if count and not data:
+        if not data:
             self.size, self.size_is_known = self._position, True
         self._position += len(data)
         return data
+
+    def _again_with_care(self, count: int) -> bytes:
+        """Come to the same place again and go on in small steps: what a failing call has unpacked is lost."""
+        self._careful_from = self._position
+        self._restart()
+        while self._position < self._careful_from and self._pull(_SKIP_BYTES):
+            pass
+        return self._pull(count)
 
     def _decompress(self, count: int) -> bytes:
         while True:
@@ -212,11 +252,13 @@ class DecompressedStream(Source):
                 if compression_of(head) is not self._compression:
                     return b""  # the end; whatever follows it is no part of the stream
                 self._stream = self._compression.start()
+                self._input_bytes = _INPUT_BYTES[0]
             stream = self._stream
             raw = b""
             if stream.needs_input:
-                raw = self._file.read(self._read_from, _INPUT_BYTES)
+                raw = self._file.read(self._read_from, self._input_bytes)
                 self._read_from += len(raw)
+                self._input_bytes = _INPUT_BYTES[1]
                 if not raw:
                     self.damage = f"the {self.container} stream is cut short after {self._position} bytes"
                     return b""
@@ -229,18 +271,29 @@ class DecompressedStream(Source):
 
     def _skip_padding(self) -> bytes:
         """The first bytes of the next stream: files may be strung together, with zeros between."""
-        while True:
-            head = self._file.read(self._read_from, _INPUT_BYTES)
-            zeros = len(head) - len(head.lstrip(b"\0")) if self._read_from else 0
-            self._read_from += zeros
-            if zeros < len(head) or not head:
-                return self._file.read(self._read_from, MAGIC_BYTES)
+        head = self._file.read(self._read_from, MAGIC_BYTES)
+        while self._read_from and head.startswith(b"\0"):
+            padding = self._file.read(self._read_from, _INPUT_BYTES[1])
+            self._read_from += len(padding) - len(padding.lstrip(b"\0"))
+            head = self._file.read(self._read_from, MAGIC_BYTES)
+        return head
 
     def close(self) -> None:
         """Close the file and drop what was kept."""
         self._file.close()
         if self._spool is not None:
             self._spool.close()
+
+
+@contextmanager
+def _said_in_words() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"must be unpacked to be read in another order, and that cannot be written ({error.strerror})",
+            "make room, unpack it yourself, or take the file's own order (--order file, --playback forward)",
+        ) from error
 
 
 def _copy(parts: list[bytes], buffer: memoryview) -> int:

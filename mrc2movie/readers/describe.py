@@ -39,13 +39,15 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
     if header.layout.coding is Coding.COMPLEX:
         notes.append("a transform: shown as log(1 + amplitude), centred")
     suffix_kind = _suffix_kind(path)
-    sidecars: list[Metadata] = []
-    # A tomogram shares its stem with the tilt series that it comes from, and so with the angles of that one.
-    if suffix_kind not in ("volume", "particle stack") and header.nz > 1:
-        sidecars, sidecar_notes = sidecar_metadata(path, header.nz)
+    sources = [extended] if extended else []
+    tilts = None
+    # A tomogram shares its stem, and now and then its extended header, with the tilt series that it comes from: the
+    # angles are those of that one.
+    if suffix_kind not in ("volume", "particle stack"):
+        sidecars, sidecar_notes = sidecar_metadata(path, header.nz) if header.nz > 1 else ([], [])
         notes.extend(sidecar_notes)
-    sources = [metadata for metadata in (extended, *sidecars) if metadata]
-    tilts = _tilts(sources, count)
+        sources.extend(sidecars)
+        tilts = _tilts(sources, count)
     voxel_size_A = header.voxel_size_A or _pixel_size(sources)
     if voxel_size_A != header.voxel_size_A:
         notes.append("the header has no voxel size: taken from the extended header or the sidecar")
@@ -70,7 +72,7 @@ def _suffix_kind(path: Path) -> VolumeKind | None:
 
 def _tilts(sources: Sequence[Metadata], count: int) -> Tilts | None:
     """The angles of the first source that has one for every section; angles that are all alike give way to others."""
-    found = [Tilts(metadata.tilts[:count], metadata.origin) for metadata in sources if len(metadata.tilts) >= count > 0]
+    found = [Tilts(angles, metadata.origin) for metadata in sources if (angles := metadata.tilts(count))]
     return next((tilts for tilts in found if tilts.vary), found[0] if found else None)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.readers.header import Header
 
-_READ_AT_MOST = 64 * 2**20
+_READ_AT_MOST = 16 * 2**20
 _CLASSIC_FEI_BYTES = 131072
 _CLASSIC_FEI_RECORD = 128
 
@@ -38,11 +38,10 @@ class Metadata:
     columns: dict[str, Column] = field(default_factory=dict)
     document: object = None
 
-    @property
-    def tilts(self) -> tuple[float, ...]:
-        """The tilt angles in degrees; empty unless every section has a sensible one."""
-        angles = self.columns.get(TILT, ())
-        return tuple(angle for angle in angles if angle is not None) if None not in angles else ()
+    def tilts(self, count: int) -> tuple[float, ...]:
+        """The tilt angles of the first so many sections, in degrees; empty unless each has a sensible one."""
+        angles = tuple(angle for angle in self.columns.get(TILT, ())[:count] if angle is not None)
+        return angles if len(angles) == count else ()
 
 
 def extended_bytes_wanted(header: Header) -> int:
@@ -68,9 +67,8 @@ def extended_metadata(header: Header, raw: bytes) -> Metadata | None:
         return _fei(header, raw)
     if header.exttyp in ("CCP4", "HDF5"):
         return None
-    if header.exttyp != "AGAR" and (found := _serial_em(header, raw)):
-        return found
-    return _agard(header, raw)
+    found = _serial_em(header, raw) if header.exttyp != "AGAR" else None
+    return found if found or header.exttyp == "SERI" else _agard(header, raw)
 
 
 def column(values: NDArray[np.generic], scale: float = 1, limit: float = math.inf) -> Column:
@@ -91,9 +89,16 @@ def _scaled(values: NDArray[np.generic], scale: float) -> list[float]:
 
 def _json(raw: bytes) -> Metadata | None:
     try:
-        return Metadata("json extended header", document=json.loads(raw, parse_constant=lambda name: None))
+        document = json.loads(raw, parse_float=_finite, parse_constant=_finite)
+        return Metadata("json extended header", document=document)
     except (ValueError, RecursionError):
         return None
+
+
+def _finite(text: str) -> float | None:
+    """What JSON can hold: neither NaN and Infinity, which Python's writers let pass, nor 1e999."""
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 _SERIAL_EM_SIZES = (2, 6, 4, 2, 2, 4)

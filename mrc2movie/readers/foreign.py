@@ -50,7 +50,7 @@ def what_is(head: bytes) -> str | None:
     if head[:5].isdigit() and head[20:24] == b"4500":
         return "a file of library records (MARC)"
     if head and not head.strip(b"\0"):
-        return "nothing but zeros so far"
+        return "a file of zeros, which nothing was written to yet"
     return _what_text(head)
 
 
@@ -72,4 +72,4 @@ def _what_text(head: bytes) -> str | None:
         return "a JSON text" + (" (a source map)" if '"mappings"' in text or '"sources"' in text else "")
     if text.startswith("<"):
         return "an HTML or XML text"
-    return "a text"
+    return "a text file"

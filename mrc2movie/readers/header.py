@@ -16,7 +16,6 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrc2movie.readers.voxels import MODES, Coding, Layout
 
 HEADER_BYTES = 1024
-CHUNK_HEADER_BYTES = 16
 _IMOD_STAMP = 1146047817
 _IMOD_SIGNED_BYTES = 1
 _IMOD_PACKED_4BIT = 16
@@ -194,19 +193,15 @@ class _Raw:
 
     @property
     def pixel_bytes(self) -> int:
-        """What the sections take in the file, at least where compressed."""
-        return self.size[2] * self.least_section_bytes
-
-    @property
-    def least_section_bytes(self) -> int:
-        return CHUNK_HEADER_BYTES if self.codec else self.layout().section_bytes
+        """What the sections take where they are not compressed."""
+        return self.size[2] * self.layout().section_bytes
 
     def plausibility(self, file_size: int) -> tuple[bool, ...]:
         """What speaks for this byte order, the strongest first; the machine stamp only breaks ties."""
         sane = min(self.size) > 0 and self.mode_is_known
         room = file_size - HEADER_BYTES
         filled = sane and (max(0, self.nsymbt) + self.pixel_bytes <= room or self.pixel_bytes == room)
-        begun = sane and self.least_section_bytes <= room
+        begun = sane and self.layout().section_bytes <= room
         axes = sorted(map(abs, self.axes)) == [1, 2, 3]
         stamp = b"\x44" if self.byte_order == "<" else b"\x11"
         return sane, filled, begun, axes, self.machst.startswith(stamp)

@@ -45,8 +45,11 @@ def read_head(source: Source, sign: Sign) -> Head:
         raise InputError("is empty", "was it ever written?")
     raw = source.read(0, HEADER_BYTES)
     header = _parse(raw, source, sign)
-    extended = extended_metadata(header, source.read(HEADER_BYTES, extended_bytes_wanted(header)))
-    return Head(raw, sign, header, extended)
+    size = source.size
+    extended = source.read(HEADER_BYTES, extended_bytes_wanted(header))
+    if source.size != size:  # a stream came to its end within what it claims to be its extended header
+        header = _parse(raw, source, sign)
+    return Head(raw, sign, header, extended_metadata(header, extended[: header.extended_bytes]))
 
 
 def _parse(raw: bytes, source: Source, sign: Sign) -> Header:
@@ -68,7 +71,7 @@ def _refusal(raw: bytes, source: Source, why: str) -> InputError:
         return InputError(f"is no MRC file but {foreign}")
     if source.damage:
         return InputError(f"holds nothing to show: {source.damage}", "copy it again")
-    return InputError(why, "it is no MRC file, or a damaged one")
+    return InputError(why, "it is no MRC file, or damaged, or not yet written")
 
 
 class MrcVolume(Volume):
@@ -106,12 +109,22 @@ class MrcVolume(Volume):
         extended = self._head.extended if header.extended_bytes else None
         self.description = with_damage(describe(self.path, source.container, header, there, extended), source.damage)
 
+    def _settle_again(self) -> bool:
+        """Settle once more if the end of a stream was met; returns whether that changes what sections are."""
+        if self._source.size == self._settled_size:
+            return False
+        before = self.description.shape, self._header.data_offset, self._header.layout
+        self._settle(_parse(self._head.raw, self._source, self._head.sign))
+        return before != (self.description.shape, self._header.data_offset, self._header.layout)
+
     def _find_centring(self) -> Centring:
         layout = self._header.layout
         if layout.coding is not Coding.COMPLEX:
             return False, False
         scratch = np.empty(layout.section_bytes, np.uint8)
         fetch = self._source.at(self._header.data_offset, layout.section_bytes)
+        if self._settle_again():
+            return self._find_centring()
         _fill(fetch, scratch, 0)
         return layout.centring_of(scratch)
 
@@ -128,11 +141,9 @@ class MrcVolume(Volume):
         fetch = source.at(start, size)
         if number == self.description.shape[0] - 1 and not source.size_is_known:
             source.read(start + size, 1)  # meets the end of a stream, where its checksum is
-        if source.size != self._settled_size:
-            before = self.description.shape, header.data_offset
-            self._settle(_parse(self._head.raw, source, self._head.sign))
-            if before != (self.description.shape, self._header.data_offset):
-                raise SizeLearned("is shorter than its header says")
+        if self._settle_again():
+            self._centring = self._find_centring()
+            raise SizeLearned("is shorter than its header says")
         return partial(_load, number, fetch, header.layout, self._centring)
 
     def close(self) -> None:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError
 from mrc2movie.readers.describe import describe
-from mrc2movie.readers.header import CHUNK_HEADER_BYTES
 from mrc2movie.readers.mrc import Head
 from mrc2movie.readers.source import Source, is_justified
 from mrc2movie.readers.volume import Load, Section, Volume
 from mrc2movie.readers.voxels import Coding
+
+_CHUNK_HEADER_BYTES = 16
 
 Decompress = Callable[[bytes, NDArray[np.uint8]], object]
 
@@ -63,12 +64,12 @@ class MrczVolume(Volume):
         """Where the chunks start, and the end of the last whole one."""
         starts = array("Q", [self._header.data_offset])
         for _ in range(self._header.nz):
-            head = self._source.read(starts[-1], CHUNK_HEADER_BYTES)
-            if len(head) < CHUNK_HEADER_BYTES:
+            head = self._source.read(starts[-1], _CHUNK_HEADER_BYTES)
+            if len(head) < _CHUNK_HEADER_BYTES:
                 break
             unpacked, _, packed = struct.unpack_from("<3I", head, 4)
             end = starts[-1] + packed
-            if unpacked != self.scratch_bytes or packed < CHUNK_HEADER_BYTES or end > self._source.size:
+            if unpacked != self.scratch_bytes or packed < _CHUNK_HEADER_BYTES or end > self._source.size:
                 break
             starts.append(end)
         return starts
@@ -92,7 +93,7 @@ class MrczVolume(Volume):
             self._decompress(chunk, stored)
         except (ValueError, RuntimeError) as error:
             raise InputError(
-                f"section {number} is damaged: Blosc cannot unpack it",
+                f"section {number} cannot be unpacked: it is damaged, or Blosc has no {self._header.codec} here",
                 f"copy it again, or leave the section out with --discard-range {number} {number + 1}",
             ) from error
 
@@ -102,9 +103,10 @@ class MrczVolume(Volume):
 
 
 def _blosc() -> Decompress:
-    """blosc2's function, which reads the chunks of both versions and lets other threads run."""
+    """blosc2's function, which reads the chunks of both versions."""
     try:
         blosc2 = import_module("blosc2")
     except ModuleNotFoundError:
         raise InputError("is compressed with Blosc (MRCZ)", "pip install 'mrc2movie[mrcz]' to read it") from None
-    return lambda chunk, stored: blosc2.decompress2(chunk, dst=stored)
+    blosc2.set_releasegil(True)  # each call has a context of its own, so that calls may run side by side
+    return lambda chunk, stored: blosc2.decompress2(chunk, dst=stored, nthreads=1)  # the workers are the threads

@@ -1,0 +1,355 @@
+"""gzip, bzip2, xz and Zstandard: by content, section by section, in any order, and what is left of a damaged one."""
+
+import bz2
+import gzip
+import io
+import lzma
+import struct
+import subprocess
+import sys
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mrc_bytes import header, mrc, ramp, read, section_of, sections_of, write
+from numpy.typing import NDArray
+
+from mrc2movie.errors import InputError
+from mrc2movie.readers import open_volume
+from mrc2movie.readers.compressed import DecompressedStream
+from mrc2movie.readers.volume import SizeLearned
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Movie = Callable[..., NDArray[np.uint8]]
+Compress = Callable[[bytes], bytes]
+
+COMPRESS: dict[str, Compress] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd.compress}
+every = pytest.mark.parametrize("kind", COMPRESS)
+
+NOISE = np.random.default_rng(7).integers(0, 30000, (6, 40, 50))
+DATA = mrc(NOISE, 1)
+SECTION = 40 * 50 * 2
+
+
+@every
+@pytest.mark.parametrize("name", ["a.mrc", "a.mrc.gz", "a.rec"])
+def test_compression_is_known_by_its_content_whatever_the_name(tmp_path: Path, kind: str, name: str) -> None:
+    path = write(tmp_path / name, COMPRESS[kind](DATA))
+    np.testing.assert_array_equal(read(path), NOISE)
+    with open_volume(path) as volume:
+        names = {"gz": "gzip", "bz2": "bzip2", "xz": "xz", "zst": "Zstandard"}
+        assert str(volume.description.header["dialect"]).endswith(f", in {names[kind]}")
+
+
+@pytest.mark.parametrize("columns", [35615, 0x00388B1F & 0xFFFF])
+def test_35615_columns_are_no_gzip(tmp_path: Path, columns: int) -> None:
+    data = header(columns, 1, 1, 0, stats=(0, 200, 0)) + bytes(range(256)) * 140
+    assert data[:2] == b"\x1f\x8b"
+    assert read(write(tmp_path / "a.mrc", data[: 1024 + columns])).shape == (1, 1, columns)
+
+
+@every
+def test_streams_strung_together_are_one(tmp_path: Path, kind: str) -> None:
+    compress = COMPRESS[kind]
+    parts = [compress(DATA[:700]), compress(DATA[700:9000]), compress(DATA[9000:])]
+    padding = bytes(8) if kind in ("gz", "xz") else b""
+    np.testing.assert_array_equal(read(write(tmp_path / "a.mrc", padding.join(parts) + padding)), NOISE)
+
+
+def test_a_stream_of_tiny_streams_takes_no_long_time(tmp_path: Path) -> None:
+    tiny = gzip.compress(b"") * 100_000
+    path = write(tmp_path / "a.mrc", gzip.compress(DATA[:2000]) + tiny + gzip.compress(DATA[2000:]))
+    begin = time.perf_counter()
+    np.testing.assert_array_equal(read(path), NOISE)
+    assert time.perf_counter() - begin < 5
+
+
+def test_zstandard_may_begin_with_a_skippable_frame(tmp_path: Path) -> None:
+    skippable = struct.pack("<2I", 0x184D2A53, 5) + b"hello"
+    path = write(tmp_path / "a.mrc", skippable + zstd.compress(DATA[:5000]) + skippable + zstd.compress(DATA[5000:]))
+    np.testing.assert_array_equal(read(path), NOISE)
+
+
+@every
+def test_what_follows_the_stream_is_left_alone(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path / "a.mrc", COMPRESS[kind](DATA) + b"trailing garbage")
+    with open_volume(path) as volume:
+        np.testing.assert_array_equal(sections_of(volume), NOISE)
+        assert volume.description.warnings == ()
+
+
+@every
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--order=file"], [0, 1, 2, 3, 4]),
+        (["--order=file", "--playback=backward"], [4, 3, 2, 1, 0]),
+        (["--order=tilt"], [1, 4, 2, 0, 3]),
+        (["--order=tilt", "--playback=backward"], [3, 0, 2, 4, 1]),
+    ],
+)
+def test_sections_come_in_any_order(
+    tmp_path: Path, movie: Movie, kind: str, options: list[str], expected: list[int]
+) -> None:
+    voxels = ramp(5, 2, 2, step=0) + np.arange(5)[:, None, None] * 10
+    (tmp_path / "a.rawtlt").write_text("20\n-40\n0\n40\n-20\n")
+    frames = movie(write(tmp_path / "a.mrc.gz", COMPRESS[kind](mrc(voxels, 1))), "--range=0,40", *options)
+    assert [round(level * 40 / 255 / 10) for level in frames[:, 0, 0, 0].tolist()] == expected
+
+
+def test_another_order_unpacks_each_byte_once_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.mrc.gz", gzip.compress(DATA))
+    unpacked = []
+    pull = DecompressedStream._pull
+
+    def counting(stream: DecompressedStream, count: int) -> bytes:
+        data = pull(stream, count)
+        unpacked.append(len(data))
+        return data
+
+    with open_volume(path, spool_directory=tmp_path) as volume:
+        order = [5, 0, 4, 1, 3, 2]
+        volume.expect(order)
+        monkeypatch.setattr(DecompressedStream, "_pull", counting)
+        for number in order * 2:
+            np.testing.assert_array_equal(section_of(volume, number), NOISE[number])
+        assert sum(unpacked) == len(DATA)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.mrc.gz"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"), [([], 0), (["--discard-range", "1", "3"], 0), (["--playback=backward"], 1)]
+)
+def test_only_an_order_that_is_not_rising_needs_disk_space(
+    tmp_path: Path, movie: Movie, monkeypatch: pytest.MonkeyPatch, options: list[str], kept: int
+) -> None:
+    calls: list[DecompressedStream] = []
+    monkeypatch.setattr(DecompressedStream, "expect_any_order", lambda stream: calls.append(stream))
+    movie(write(tmp_path / "a.mrc.gz", gzip.compress(DATA)), *options)
+    assert len(calls) == kept
+
+
+def test_a_directory_that_takes_no_temporary_file_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mrc.gz", gzip.compress(DATA))
+    with (
+        open_volume(path, spool_directory=tmp_path / "gone") as volume,
+        pytest.raises(InputError, match=r"No such file or directory.*--order file"),
+    ):
+        volume.expect([1, 0])
+
+
+def test_a_full_disk_under_another_order_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.mrc.gz", gzip.compress(DATA))
+    with open_volume(path) as volume, Path("/dev/full").open("w+b", buffering=0) as full:
+        monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: full)
+        volume.expect([1, 0])
+        with pytest.raises(InputError, match=r"No space left on device.*--order file"):
+            section_of(volume, 1)
+
+
+@every
+def test_a_cut_stream_shows_its_whole_sections_with_a_warning(
+    tmp_path: Path, movie: Movie, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = COMPRESS[kind](mrc(np.random.default_rng(1).integers(0, 30000, (40, 200, 210)), 1))
+    path = write(tmp_path / "a.mrc.gz", whole[: len(whole) * 6 // 10])
+    frames = movie(path)
+    assert 12 <= len(frames) <= 25  # bzip2 gives its blocks of 900 kB whole or not at all
+    messages = capsys.readouterr().err
+    assert f"truncated: {len(frames)} of 40 sections are there and shown" in messages
+    assert "stream is cut short after" in messages
+
+
+@every
+def test_a_corrupt_stream_shows_the_whole_sections_before_the_damage(
+    tmp_path: Path, movie: Movie, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voxels = np.random.default_rng(1).integers(0, 30000, (40, 200, 210))
+    whole = bytearray(COMPRESS[kind](mrc(voxels, 1)))
+    middle = len(whole) // 2
+    whole[middle : middle + 300_000] = b"\xff" * 300_000  # long enough to meet the header of a block
+    frames = movie(write(tmp_path / "a.mrc.gz", bytes(whole)), "--range=0,30000", "--flip=no")
+    assert 5 <= len(frames) < 40
+    np.testing.assert_allclose(frames[:5, ..., 0], voxels[:5] * (255 / 30000), atol=1)
+    messages = capsys.readouterr().err
+    assert f"truncated: {len(frames)} of 40 sections" in messages
+    assert "stream is damaged after" in messages
+
+
+def test_sections_before_a_cut_are_all_kept(tmp_path: Path) -> None:
+    stored = zlib.compressobj(0, zlib.DEFLATED, 31)  # not compressed: what is cut is known to the byte
+    whole = stored.compress(DATA) + stored.flush()
+    at = whole.index(DATA[1024 + 3 * SECTION : 1024 + 3 * SECTION + 20])
+    with open_volume(write(tmp_path / "a.gz", whole[: at + 10])) as volume:
+        np.testing.assert_array_equal(sections_of(volume), NOISE[:3])
+        assert volume.description.shape[0] == 3
+
+
+@pytest.mark.parametrize("any_order", [False, True])
+@pytest.mark.parametrize("whole_sections", [1, 300, 777])
+def test_sections_before_a_damage_are_all_kept_in_any_order(
+    tmp_path: Path, any_order: bool, whole_sections: int
+) -> None:
+    voxels = ramp(1000, 40, 50, step=0) + np.arange(1000)[:, None, None]
+    end = 1024 + whole_sections * SECTION + 600
+    stored = zlib.compressobj(0, zlib.DEFLATED, 31)
+    data = mrc(voxels, 1)
+    whole = stored.compress(data[:end]) + stored.flush(zlib.Z_FULL_FLUSH) + b"\x07" * 100  # no kind of block
+    with open_volume(write(tmp_path / "a.gz", whole)) as volume:
+        if any_order:
+            volume.expect([999, 0])
+        with pytest.raises(SizeLearned):
+            section_of(volume, 999)
+        np.testing.assert_array_equal(sections_of(volume), voxels[:whole_sections])
+        assert "stream is damaged after" in volume.description.warnings[1]
+
+
+def test_a_wrong_checksum_is_warned_of_and_everything_shown(tmp_path: Path) -> None:
+    whole = bytearray(gzip.compress(DATA))
+    whole[-6] ^= 1
+    with open_volume(write(tmp_path / "a.gz", bytes(whole))) as volume:
+        np.testing.assert_array_equal(sections_of(volume), NOISE)
+        assert "its checksum is wrong" in volume.description.warnings[0]
+
+
+@every
+@pytest.mark.parametrize("keep", [0.02, 0.0])
+def test_a_stream_cut_before_its_first_section_is_refused(tmp_path: Path, kind: str, keep: float) -> None:
+    whole = COMPRESS[kind](mrc(np.random.default_rng(1).integers(0, 30000, (4, 200, 210)), 1))
+    path = write(tmp_path / "a.mrc.gz", whole[: max(12, int(len(whole) * keep))])
+    with pytest.raises(InputError, match="cut short"), open_volume(path) as volume:
+        sections_of(volume)
+
+
+@pytest.mark.parametrize(("sections", "left"), [(0, 700), (1, 700), (2, 0)])
+def test_a_cut_stream_of_transforms_is_told_as_such(tmp_path: Path, sections: int, left: int) -> None:
+    waves = np.fft.rfft2(np.random.default_rng(2).uniform(5, 9, (3, 16, 16))).astype("<c8")
+    whole = zlib.compressobj(0, zlib.DEFLATED, 31)
+    size = 16 * 9 * 8
+    data = whole.compress(header(9, 16, 3, 4) + waves.tobytes()[: sections * size + left])
+    path = write(tmp_path / "a.gz", data + whole.flush(zlib.Z_FULL_FLUSH))
+    if sections == 0:
+        with pytest.raises(InputError, match="holds nothing to show: the gzip stream is cut short"):
+            open_volume(path)
+        return
+    with open_volume(path) as volume:
+        shown = sections_of(volume)
+        assert shown.shape == (sections, 16, 9)
+        assert np.argwhere(shown[0] == shown[0].max()).tolist() == [[8, 0]]
+
+
+@every
+@pytest.mark.parametrize("claimed", [-1, 2**31 - 1, 80])
+def test_an_absent_extended_header_is_found_out_in_a_stream(tmp_path: Path, kind: str, claimed: int) -> None:
+    path = write(tmp_path / "a.mrc.gz", COMPRESS[kind](mrc(NOISE, 1, nsymbt=claimed)))
+    np.testing.assert_array_equal(read(path), NOISE)
+
+
+def test_opening_unpacks_only_the_header_and_converting_only_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.gz", gzip.compress(DATA + bytes(100_000_000)))
+    unpacked = []
+    pull = DecompressedStream._pull
+
+    def counting(stream: DecompressedStream, count: int) -> bytes:
+        data = pull(stream, count)
+        unpacked.append(len(data))
+        return data
+
+    monkeypatch.setattr(DecompressedStream, "_pull", counting)
+    with open_volume(path) as volume:
+        assert sum(unpacked) == 1024
+        sections_of(volume)
+    assert sum(unpacked) == len(DATA) + 1
+
+
+def test_zstandard_without_its_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.zst", zstd.compress(DATA))
+    for module in ("compression.zstd", "backports.zstd"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=r"Zstandard; pip install 'mrc2movie\[zst\]'"):
+        open_volume(path)
+
+
+def zeros(kind: str, head: bytes, megabytes: int) -> bytes:
+    """A bomb: a header and so many megabytes of zeros, compressed without being made."""
+    if kind == "zst":
+        compressor = zstd.ZstdCompressor()
+        return (
+            b"".join([compressor.compress(head), *(compressor.compress(bytes(1 << 20)) for _ in range(megabytes))])
+            + compressor.flush()
+        )
+    target = io.BytesIO()
+    opened: Any = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[kind]
+    with opened(target, "wb") as file:
+        file.write(head)
+        for _ in range(megabytes):
+            file.write(bytes(1 << 20))
+    return target.getvalue()
+
+
+@every
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",  # no MRC file at all
+        header(20000, 20000, 1, 0) + np.random.default_rng(3).bytes(3000),
+        header(20000, 20000, 10, 4),
+        header(2**31 - 1, 2**31 - 1, 2**31 - 1, 2),
+        header(9000, 9000, 1, 2, nsymbt=-1),
+        header(10, 10, 1, 0, nsymbt=2**31 - 1),
+    ],
+)
+def test_a_bomb_is_refused_at_once_and_without_memory(tmp_path: Path, kind: str, head: bytes) -> None:
+    path = write(tmp_path / "a.mrc.gz", zeros(kind, head, 60))
+    tracemalloc.start()
+    begin = time.perf_counter()
+    with pytest.raises(InputError):
+        open_volume(path)
+    assert time.perf_counter() - begin < 1
+    assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "limit_megabytes"),
+    [(64, 200), pytest.param(1024, 300, marks=pytest.mark.large)],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_converting_a_gzip_takes_no_more_memory_than_a_few_sections(
+    tmp_path: Path, megabytes: int, limit_megabytes: int
+) -> None:
+    section = np.random.default_rng(5).normal(0, 40, (1024, 1024)).astype("<i2").tobytes()
+    count = megabytes * 2**20 // len(section)
+    path = tmp_path / "a.mrc.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header(1024, 1024, count, 1))
+        for _ in range(count):
+            file.write(section)
+    code = (
+        "import re, sys; from mrc2movie.cli import main; status = main(sys.argv[1:]); "
+        r"print(status, re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read())[1])"
+    )
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(tmp_path / "movies"), "--jobs=2"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status, peak = map(int, done.stdout.split())
+    print(f"{megabytes} MB in gzip: peak {peak / 1024:.0f} MB, {time.perf_counter() - begin:.1f} s")
+    assert status == 0
+    assert peak / 1024 < limit_megabytes
