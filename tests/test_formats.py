@@ -117,6 +117,8 @@ def test_one_or_two_sections_make_a_movie(tmp_path: Path, container: str, sectio
     movie = tmp_path / f"in.{container}"
     convert(write_mrc(tmp_path / "in.mrc", scene(sections)), movie, Settings(format=container))
     assert len(pictures(movie)) == sections
+    with av.open(str(movie)) as opened:
+        assert opened.duration == pytest.approx(sections / 30 * 1e6, abs=7e3)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,14 @@ def test_one_or_two_sections_make_a_movie(tmp_path: Path, container: str, sectio
 def test_format_and_codec_each_imply_the_other(given: Any, codec: str, container: str) -> None:
     settings = Settings(**given)
     assert (settings.codec, settings.format) == (codec, container)
+
+
+def test_through_the_api_the_name_of_the_movie_is_its_format(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "in.mrc", scene())
+    assert convert(source, tmp_path / "in.MP4").record.settings["codec"] == "H264"
+    assert len(pictures(tmp_path / "in.MP4")) == 8
+    with pytest.raises(UsageError, match=r"in\.mp4 is named for another format than webm"):
+        convert(source, tmp_path / "in.mp4", Settings(format="webm"))
 
 
 @pytest.mark.parametrize(
@@ -534,6 +544,19 @@ def test_a_movie_that_was_not_written_well_is_found_out(tmp_path: Path, containe
     path.write_bytes(bytes(len(whole)))
     with pytest.raises(OutputError, match="not written well"):
         writer.verify(right, frames[0], frames[-1])
+
+
+def test_a_wrong_byte_in_an_avi_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.avi"
+    frame = rng.integers(0, 256, (64, 64)).astype(np.uint8)
+    writer = open_movie(path, (64, 64), Settings())
+    writer.write(writer.encoder()(frame, 0))
+    writer.close()
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"\xff\xd9") - 3] ^= 1  # the last pixels of the JPEG
+    path.write_bytes(data)
+    with pytest.raises(OutputError, match="frame 0 does not come back"):
+        writer.verify(MovieFacts(1, 64, 64, 30), frame, frame)
 
 
 @pytest.mark.parametrize("quality", [1, 30])

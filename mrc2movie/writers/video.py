@@ -30,9 +30,8 @@ from mrc2movie.render import Frame
 from mrc2movie.settings import Settings
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
 
-# The encoders write to standard error unless told before their first use.
+# The encoder of AV1 writes to standard error unless told before its first use.
 os.environ.setdefault("SVT_LOG", "0")
-av.logging.set_level(None)
 
 _CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "gif": "gif"}
 _CONTAINER_OPTIONS = {
@@ -280,7 +279,7 @@ class IndependentFrames(VideoMovie):
         header = self._gif_header if self._written == 0 else b""
         muxed = av.Packet(header + packet.tobytes())
         muxed.pts = muxed.dts = self._written
-        muxed.duration, muxed.time_base = 1, 1 / self._rate
+        muxed.time_base = 1 / self._rate
         muxed.is_keyframe = True
         self._written += 1
         self._mux(muxed)
