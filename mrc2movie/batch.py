@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from mrc2movie import __version__
 from mrc2movie.errors import Mrc2movieError, UsageError
 from mrc2movie.pipeline import convert
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
@@ -103,12 +104,13 @@ def _same(one: Path, other: Path) -> bool:
     return other.exists() and one.samefile(other)
 
 
-def _natural(path: Path) -> list[list[tuple[int, int | str, str]]]:
-    """Sort key: numbers by value, letters whatever their case, and the exact text to break ties."""
-    return [
-        [(0, int(part), part) if part.isdecimal() else (1, part.casefold(), part) for part in re.split(r"(\d+)", name)]
+def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
+    """Sort key: numbers by value, letters whatever their case; the exact text breaks ties."""
+    names = [
+        [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in re.split(r"(\d+)", name)]
         for name in path.parts
     ]
+    return names, str(path)
 
 
 def _targets(inputs: Sequence[Path], movie_suffix: str) -> list[Path]:
@@ -142,6 +144,10 @@ def _run(job: Job, settings: Settings, watcher: Watcher) -> Outcome:
         return Outcome(job, Status.FAILED, str(error))
     except OSError as error:
         return Outcome(job, Status.FAILED, f"{error.filename or job.source}: {error.strerror}")
+    except Exception as error:
+        logger.debug("%s: where it happened:", job.source, exc_info=True)
+        why = f"{job.source}: unexpected {type(error).__name__} ({error}); this is a bug of mrc2movie {__version__}"
+        return Outcome(job, Status.FAILED, f"{why}: please report it with this file")
 
 
 def _decide(job: Job, settings: Settings) -> tuple[Status, str]:

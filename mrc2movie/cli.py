@@ -64,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
                 type=Path,
                 help="make a small synthetic tilt series and tomogram in OUTPUT_DIR and convert them",
             )
+            arguments.add_argument(
+                "--info", metavar="FILE", type=Path, nargs="+", help="say what each FILE is, and convert nothing"
+            )
+            arguments.add_argument("--json", action="store_true", help="with --info, say it as JSON")
     return result
 
 
@@ -84,7 +88,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     given = vars(parser().parse_args(_with_dashes(words)))
     source, output_directory, demo = (given.pop(name) for name in ("input", "output_directory", "demo"))
+    info, as_json = given.pop("info"), given.pop("json")
     settings = Settings(**given)
+    if info:
+        if source is not None or demo is not None:
+            raise UsageError("--info converts nothing", "give --info FILE... without INPUT, OUTPUT_DIR or --demo")
+        return _info(info, settings, as_json)
+    if as_json:
+        raise UsageError("--json says what --info found", "give --info FILE... --json")
     # Only now: NumPy and OpenCV take longer to import than a help text or a usage error should take.
     from mrc2movie import batch
     from mrc2movie.demo import make_demo
@@ -102,6 +113,14 @@ def _run(words: list[str]) -> int:
             report = batch.run(jobs, settings, watcher)
         console.show_report(report, settings)
     return report.exit_status
+
+
+def _info(files: Sequence[Path], settings: Settings, as_json: bool) -> int:
+    from mrc2movie.info import inspect
+
+    found = [inspect(path, settings) for path in files]
+    console.show_info(found, as_json)
+    return int(any(file.error for file in found))
 
 
 def _end(message: str, status: int) -> int:

@@ -1,17 +1,21 @@
 """Everything that a person sees: log, progress bars, closing table. The only place that prints."""
 
+import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mrc2movie
-from mrc2movie.errors import OutputError
+from mrc2movie.errors import OutputError, about
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import Settings
+
+if TYPE_CHECKING:
+    from mrc2movie.info import FileInfo
 
 _ROWS_AT_MOST = 40
 
@@ -57,11 +61,12 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
     level_before = package.level
     package.setLevel(logging.DEBUG)
     if log_file is not None:
-        try:
-            log_file.parent.mkdir(parents=True, exist_ok=True)
-            file_handler = logging.FileHandler(log_file, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{log_file}: the log cannot be written ({error.strerror})") from error
+        with about(log_file):
+            try:
+                log_file.parent.mkdir(parents=True, exist_ok=True)
+                file_handler = logging.FileHandler(log_file, encoding="utf-8")
+            except OSError as error:
+                raise OutputError(f"the log cannot be written ({error.strerror})", "choose another --log") from error
         file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file_handler)
         header = f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}"
@@ -186,6 +191,34 @@ def _table(report: Report) -> Any:
             failed = outcome.status in (Status.FAILED, Status.LEFT_ALONE)
             table.add_row(name, Text(outcome.status.value, style="red" if failed else "dim"), "", "")
     return table
+
+
+def show_info(files: "Sequence[FileInfo]", as_json: bool) -> None:
+    """The answer to ``--info``, on standard output: a table a file on a terminal, aligned text elsewhere, or JSON."""
+    if as_json:
+        print(json.dumps([file.as_json() for file in files], indent=1))
+    elif sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        _show_info_tables(files)
+    else:
+        for file in files:
+            print(printable(str(file.path)))
+            for name, value in file.facts().items():
+                print(f"  {name:<12} {printable(value)}")
+
+
+def _show_info_tables(files: "Sequence[FileInfo]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for file in files:
+        console.print(Text(printable(str(file.path)), style="bold"))
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+        for name, value in file.facts().items():
+            style = "red" if name == "error" else "yellow" if name.startswith("warning") else ""
+            table.add_row(Text(name, style="dim"), Text(printable(value), style=style))
+        console.print(table)
 
 
 def show_error(message: str) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-import mrc2movie
+from mrc2movie import __version__
 from mrc2movie.codecs import FORMATS
 from mrc2movie.contrast import (
     GreyRange,
@@ -29,10 +29,10 @@ from mrc2movie.errors import InputError, UsageError, about
 from mrc2movie.parallel import Workers, available_processors
 from mrc2movie.publish import PacketSpool, flush_to_disk, hidden_temporary, move_into_place
 from mrc2movie.readers import open_volume
-from mrc2movie.readers.volume import Load, Section, Volume
+from mrc2movie.readers.volume import Load, Section, SizeLearned, Volume
 from mrc2movie.record import FileStamp, Record, write_record
 from mrc2movie.render import Frame, Look, Renderer, Step, preparation
-from mrc2movie.sequence import sections_shown, way_back
+from mrc2movie.sequence import Shown, sections_shown, way_back
 from mrc2movie.settings import GreyRule, Settings
 from mrc2movie.writers import open_movie
 from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
@@ -91,9 +91,9 @@ class Showing:
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, columns) of the sections when they are prepared."""
-        shape = self.volume.description.shape[1:]
+    def shape(self) -> tuple[int, ...]:
+        """Of the sections when they are prepared: (rows, columns), or (rows, columns, 3) in colour."""
+        shape = self.volume.description.section_shape
         for step in self.steps:
             shape = step.shape(shape)
         return shape
@@ -101,7 +101,7 @@ class Showing:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user may want to know of the preparation."""
-        before, after = self.volume.description.shape[1:], self.shape
+        before, after = self.volume.description.section_shape, self.shape
         if before == after:
             return ()
         return (f"made smaller from {before[1]} x {before[0]} to {after[1]} x {after[0]} (--max-size)",)
@@ -164,18 +164,12 @@ def convert(
     with (
         about(source),
         _one_opencv_thread(),
-        open_volume(source) as volume,
+        open_volume(source, settings.mode0, target.parent) as volume,
         Workers(settings.jobs or available_processors()) as workers,
     ):
-        read_from, description = FileStamp.of(source), volume.description
-        numbers = sections_shown(description.shape[0], settings)
-        if not numbers:
-            raise InputError(
-                f"all {description.shape[0]} sections are discarded",
-                "discard fewer (--discard-range, --discard-percentage)",
-            )
-        showing = Showing(volume, numbers, preparation(settings), workers, on_section)
-        grey_range = measure(showing, GreyRule.parse(settings.range))
+        read_from = FileStamp.of(source)
+        showing, shown, grey_range = _measured(volume, settings, workers, on_section)
+        description = volume.description
         look = Look(
             grey_range=grey_range,
             row0_at_bottom=description.row0_at_bottom if settings.flip == "auto" else settings.flip == "yes",
@@ -185,25 +179,44 @@ def convert(
         with about(target), hidden_temporary(target) as hidden:
             writer = open_movie(hidden, showing.shape, settings, target.stem)
             facts = write_movie(showing, look, writer, settings, target.parent)
-            flush_to_disk(hidden)
+            with showing.watch.stage("flushing"):
+                flush_to_disk(hidden)
             record = Record(
                 source=read_from,
                 movie=replace(FileStamp.of(hidden), name=target.name),
                 settings=settings.movie_options(),
                 header=description.header,
                 grey_range=(grey_range.low, grey_range.high),
-                sections=tuple(numbers),
+                sections=tuple(shown.numbers),
                 frames=facts,
                 seconds=dict(showing.watch.seconds),
-                notes=description.notes + grey_range.notes + showing.notes + writer.notes,
-                warnings=description.warnings + grey_range.warnings + writer.warnings,
-                version=mrc2movie.__version__,
+                notes=description.notes + shown.notes + grey_range.notes + showing.notes + writer.notes,
+                warnings=description.warnings + shown.warnings + grey_range.warnings + writer.warnings,
+                version=__version__,
             )
             # The record goes first: a movie without one would not be known as ours. Should the movie not follow,
             # the record does not fit the old one, which is then made anew.
             write_record(target, record)
             move_into_place(hidden, target)
     return Conversion(source, target, record, time.perf_counter() - begin)
+
+
+def _measured(
+    volume: Volume, settings: Settings, workers: Workers, on_section: OnSection
+) -> tuple[Showing, Shown, GreyRange]:
+    """The measuring pass over the sections that are shown, again if a compressed stream turns out to be shorter."""
+    while True:
+        description = volume.description
+        shown = sections_shown(description.shape[0], settings, description.tilts)
+        if not shown.numbers:
+            raise InputError(
+                f"all {description.shape[0]} sections are discarded",
+                "discard fewer (--discard-range, --discard-percentage)",
+            )
+        volume.expect(shown.numbers)
+        showing = Showing(volume, shown.numbers, preparation(settings), workers, on_section)
+        with suppress(SizeLearned):
+            return showing, shown, measure(showing, GreyRule.parse(settings.range))
 
 
 def measure(showing: Showing, rule: GreyRule) -> GreyRange:

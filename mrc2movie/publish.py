@@ -74,7 +74,7 @@ class PacketSpool:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._file = SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY, dir=str(directory))  # noqa: SIM115
+        self._file = SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY, buffering=0, dir=str(directory))  # noqa: SIM115
         self._starts = array("Q", [0])
 
     def append(self, packet: Packet) -> None:

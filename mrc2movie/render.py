@@ -12,14 +12,14 @@ from mrc2movie.contrast import GreyRange, to_8bit
 from mrc2movie.settings import Settings
 
 Frame: TypeAlias = NDArray[np.uint8]
-"""(h, w) uint8, row 0 at the top of the picture."""
+"""(h, w) uint8, row 0 at the top of the picture; (h, w, 3) red, green, blue where in colour."""
 
 
 class Step(Protocol):
     """A pure function of a section, done before its grey values are measured, and again before they are shown."""
 
-    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """(rows, columns) of what becomes of a section of (rows, columns)."""
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """What becomes of a section of this shape: (rows, columns), or (rows, columns, 3) in colour."""
 
     def __call__(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
         """The section as the next step takes it: (y, x), any real native dtype."""
@@ -37,22 +37,21 @@ class Shrink:
 
     long_side: int
 
-    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """(rows, columns), their ratio kept as well as whole numbers can."""
-        longest = max(shape)
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Rows and columns, their ratio kept as well as whole numbers can."""
+        longest = max(shape[:2])
         if longest <= self.long_side:
             return shape
-        rows, columns = (max(1, round(side * self.long_side / longest)) for side in shape)
-        return rows, columns
+        rows, columns = (max(1, round(side * self.long_side / longest)) for side in shape[:2])
+        return rows, columns, *shape[2:]
 
     def __call__(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
         """Shrink: float32, or float64 where the voxels need it."""
-        rows, columns = section.shape
-        smaller_rows, smaller_columns = self.shape((rows, columns))
-        if (smaller_rows, smaller_columns) == (rows, columns):
+        shape = self.shape(section.shape)
+        if shape == section.shape:
             return section
         precise = section.astype(np.result_type(section.dtype, np.float32), copy=False)
-        return np.asarray(cv2.resize(precise, (smaller_columns, smaller_rows), interpolation=cv2.INTER_AREA))
+        return np.asarray(cv2.resize(precise, (shape[1], shape[0]), interpolation=cv2.INTER_AREA))
 
 
 def preparation(settings: Settings) -> Sequence[Step]:
@@ -81,7 +80,7 @@ class Look:
 
 
 class Renderer:
-    """Renders the sections of one movie, in one thread: OpenCV's CLAHE object is not to be shared.
+    """Renders the sections of one movie, in one thread: OpenCV's CLAHE is not to be shared.
 
     Args:
         look: How.
@@ -90,16 +89,22 @@ class Renderer:
     def __init__(self, look: Look) -> None:
         self._look = look
         tiles = (look.tile_grid_size, look.tile_grid_size)
-        self._clahe = cv2.createCLAHE(look.clip_limit, tiles) if look.clip_limit else None
+        equalise = look.clip_limit > 0 and not look.grey_range.constant
+        self._clahe = cv2.createCLAHE(look.clip_limit, tiles) if equalise else None
 
     def __call__(self, section: NDArray[np.generic]) -> Frame:
-        """Render one section, (y, x) of any real native dtype."""
-        look = self._look
-        upright = section[::-1] if look.row0_at_bottom else section
-        frame = to_8bit(upright, look.grey_range)
-        if self._clahe is None or look.grey_range.constant:
+        """Render one section, (y, x) of any real native dtype or (y, x, 3) in colour."""
+        frame = to_8bit(section, self._look.grey_range)
+        if self._look.row0_at_bottom:
+            cv2.flip(frame, 0, frame)
+        if self._clahe is None:
             return frame
+        if frame.ndim == 3:  # only the lightness is equalised, so that hues stay what they are
+            lightness = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)
+            lightness[..., 0] = self._clahe.apply(lightness[..., 0])
+            return np.asarray(cv2.cvtColor(lightness, cv2.COLOR_YCrCb2RGB), np.uint8)
         equalised = np.asarray(self._clahe.apply(frame), np.uint8)
-        if look.grey_range.nonfinite:
+        if self._look.grey_range.nonfinite:
+            upright = section[::-1] if self._look.row0_at_bottom else section
             equalised[~np.isfinite(upright)] = 0
         return equalised

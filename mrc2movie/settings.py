@@ -198,7 +198,7 @@ class Settings:
         None,
         Kind(_section_range, "two whole numbers, 0 <= A < B", ("A", "B")),
         "sections",
-        "leave out the sections A to B-1 (counted from 0) and keep the rest",
+        "leave out the sections A to B-1 (counted from 0, in the order shown) and keep the rest",
         "none",
     )
     discard_percentage: tuple[float, float] | None = _option(
@@ -208,6 +208,13 @@ class Settings:
         "leave out a fraction of the sections at the start and at the end: 0.1 0.2 is the first tenth and the "
         "last fifth",
         "none",
+    )
+    order: Literal["auto", "file", "tilt"] = _option(
+        "auto",
+        _choice("auto", "file", "tilt"),
+        "sections",
+        "show a tilt series by increasing tilt angle (tilt), as in the file (file), or by tilt where the file jumps to "
+        "and fro (auto); discards count in the order shown",
     )
     range: str = _option(
         "auto",
@@ -229,6 +236,12 @@ class Settings:
     )
     tile_grid_size: int = _option(
         8, _number(int, 1, 256, "N"), "picture", "local contrast works on N x N tiles of the picture"
+    )
+    mode0: Literal["auto", "signed", "unsigned"] = _option(
+        "auto",
+        _choice("auto", "signed", "unsigned"),
+        "picture",
+        "whether 8-bit voxels (mode 0) are signed; programs differ, and auto does as IMOD does",
     )
     flip: Literal["auto", "yes", "no"] = _option(
         "auto",

@@ -1,7 +1,8 @@
 """The 1024 bytes of an MRC header, which are not to be trusted: bytes in, a sane `Header` or a reason out.
 
-Format: MRC2014 (https://www.ccpem.ac.uk/mrc_format/mrc2014.php) and IMOD's extensions
-(https://bio3d.colorado.edu/imod/doc/mrc_format.txt).
+Format: MRC2014 (https://www.ccpem.ac.uk/mrc_format/mrc2014.php), IMOD's extensions
+(https://bio3d.colorado.edu/imod/doc/mrc_format.txt) and MRCZ
+(https://python-mrcz.readthedocs.io/en/latest/specification.html).
 """
 
 import math
@@ -12,39 +13,38 @@ from typing import Literal
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
+from mrc2movie.readers.voxels import MODES, Coding, Layout
+
 HEADER_BYTES = 1024
+CHUNK_HEADER_BYTES = 16
 _IMOD_STAMP = 1146047817
 _IMOD_SIGNED_BYTES = 1
+_IMOD_PACKED_4BIT = 16
 _MRC2014 = 20140
+_NEVER_COMPUTED = 1e30  # programs leave minimum and maximum at ±1e38, at the wrong way round, or at NaN
+_MRCZ_STEP = 1000
+_MRCZ_CODECS = {1: "blosclz", 2: "lz4", 3: "lz4hc", 4: "snappy", 5: "zlib", 6: "zstd"}
+
+# SerialEM's sizes of super-resolution frames of K2 and K3 cameras, which it packed into 4 bits before there was a mode
+# or a flag for them; either side may be the columns. They match within 2 voxels, as in IMOD.
+_PACKED_FRAME_SIZES = ((7676, 7420), (7680, 7424), (11520, 8184))
+_PACKED_FRAME_LABEL = "4 bits packed"
 
 ByteOrder = Literal["<", ">"]
+Sign = Literal["auto", "signed", "unsigned"]
 
 
 class HeaderError(Exception):
-    """No sane MRC header; the text says why."""
+    """No sane MRC header; the text says why.
 
-
-@dataclass(frozen=True)
-class Mode:
-    """How the voxels of a mode are stored.
-
-    Attributes:
-        dtype: As stored, without byte order.
-        name: In words.
+    Args:
+        message: Why.
+        decided_by: It would be sane all the same if the file had exactly so many bytes; 0 where nothing would help.
     """
 
-    dtype: str
-    name: str
-
-
-MODES = {
-    0: Mode("i1", "8-bit integer"),
-    1: Mode("i2", "16-bit signed integer"),
-    2: Mode("f4", "32-bit float"),
-    4: Mode("c8", "complex 32-bit float"),
-    6: Mode("u2", "16-bit unsigned integer"),
-    12: Mode("f2", "16-bit float"),
-}
+    def __init__(self, message: str, decided_by: int = 0) -> None:
+        super().__init__(message)
+        self.decided_by = decided_by
 
 
 @dataclass(frozen=True)
@@ -53,45 +53,82 @@ class Header:
 
     Attributes:
         byte_order: Of the whole file.
-        nx: Columns.
-        ny: Rows.
         nz: Sections, as the header says.
         mode: A key of `MODES`.
-        dtype: Of the stored voxels, in the file's byte order.
-        dtype_note: Why 8-bit data are read as signed or unsigned; empty for other modes.
-        data_offset: Where the voxels start, in bytes.
+        codec: That of an MRCZ file, by name; empty for voxels in the open.
+        layout: The stored form of a section.
+        sign_reason: Why integers are read as signed or unsigned, where that is a question; else empty.
+        extended_bytes: Length of the extended header.
         voxel_size_A: (x, y, z) in Å, or None where cell or sampling make no sense.
+        axes: mapc, mapr, maps.
+        ispg: Space group, or 0, 1 or 401: images, a volume, volumes.
+        mz: Sections of one volume, as the header says.
         exttyp: Kind of the extended header.
         nversion: Version of the format.
-        imod: Whether IMOD's stamp is there.
-        axes: mapc, mapr, maps.
+        nint: Layout of an old extended header.
+        nreal: Layout of an old extended header.
+        imod_flags: IMOD's flags, or None without its stamp.
+        has_map: Whether the four bytes ``MAP`` are where they should be.
+        machst: The machine stamp, in hexadecimal.
         labels: The text labels, printable.
+        notes: What had to be decided against the letter of the header.
     """
 
     byte_order: ByteOrder
-    nx: int
-    ny: int
     nz: int
     mode: int
-    dtype: np.dtype[np.generic]
-    dtype_note: str
-    data_offset: int
+    codec: str
+    layout: Layout
+    sign_reason: str
+    extended_bytes: int
     voxel_size_A: tuple[float, float, float] | None
+    axes: tuple[int, int, int]
+    ispg: int
+    mz: int
     exttyp: str
     nversion: int
-    imod: bool
-    axes: tuple[int, int, int]
+    nint: int
+    nreal: int
+    imod_flags: int | None
+    has_map: bool
+    machst: str
     labels: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
-    def section_bytes(self) -> int:
-        """Bytes of one section in the file."""
-        return self.nx * self.ny * self.dtype.itemsize
+    def data_offset(self) -> int:
+        """Where the voxels start, in bytes."""
+        return HEADER_BYTES + self.extended_bytes
+
+    @property
+    def is_mrcz(self) -> bool:
+        """Whether the ``mrcz`` package wrote the file, with compression or without."""
+        return bool(self.codec) or any(label.startswith("MRCZ") for label in self.labels)
 
     @property
     def row0_is_top(self) -> bool:
-        """Whether the writer put the top row first: Thermo Fisher's files of exactly format version 20140 do."""
-        return self.exttyp in ("FEI1", "FEI2") and not self.imod and self.nversion == _MRC2014
+        """Whether the writer put the top row first.
+
+        Thermo Fisher's files of exactly format version 20140 do, and IMOD reads a mapr of -2 so.
+        """
+        if self.imod_flags is not None:
+            return False
+        return (self.exttyp in ("FEI1", "FEI2") and self.nversion == _MRC2014) or self.axes[1] == -2
+
+    @property
+    def dialect(self) -> str:
+        """Whose kind of MRC file it is, in words."""
+        if self.is_mrcz:
+            return f"MRCZ, {self.codec}" if self.codec else "MRCZ, not compressed"
+        if self.imod_flags is not None:
+            return "IMOD"
+        if self.exttyp in ("FEI1", "FEI2"):
+            return f"Thermo Fisher ({self.exttyp})"
+        if self.exttyp == "SERI":
+            return "SerialEM"
+        if self.nversion >= _MRC2014:
+            return f"MRC2014, version {self.nversion}"
+        return "MRC2000 or CCP4" if self.has_map else "old MRC, without MAP"
 
 
 @dataclass(frozen=True)
@@ -106,29 +143,81 @@ class _Raw:
     axes: tuple[int, int, int]
     dmin: float
     dmax: float
+    ispg: int
     nsymbt: int
     exttyp: str
     nversion: int
+    nint: int
+    nreal: int
     imod_flags: int | None
+    map: bytes
     machst: bytes
+    label_count: int
     labels: tuple[str, ...]
 
     @property
+    def codec(self) -> int:
+        return self.mode // _MRCZ_STEP
+
+    @property
+    def mode_is_known(self) -> bool:
+        return self.mode >= 0 and self.mode % _MRCZ_STEP in MODES and (self.codec == 0 or self.codec in _MRCZ_CODECS)
+
+    @property
+    def is_mrcz(self) -> bool:
+        return self.codec > 0 or any(label.startswith("MRCZ") for label in self.labels)
+
+    @property
+    def packed_4bit(self) -> bool:
+        """Whether 8-bit voxels are pairs of 4-bit ones, by IMOD's flag or by SerialEM's label and frame sizes."""
+        if self.mode != 0:
+            return False
+        if self.imod_flags is not None and self.imod_flags & _IMOD_PACKED_4BIT:
+            return True
+        columns, rows = 2 * self.size[0], self.size[1]
+        return (
+            self.label_count == 1
+            and _PACKED_FRAME_LABEL in "".join(self.labels[:1])
+            and any(
+                abs(columns - width) <= 4 and abs(rows - height) <= 2
+                for sides in _PACKED_FRAME_SIZES
+                for width, height in (sides, sides[::-1])
+            )
+        )
+
+    def layout(self, dtype: str | None = None) -> Layout:
+        nx, ny, _ = self.size
+        mode = MODES[self.mode % _MRCZ_STEP]
+        if self.packed_4bit:
+            return Layout(2 * nx, ny, np.dtype(np.uint8), Coding.NIBBLES)
+        return Layout(nx, ny, np.dtype(dtype or mode.dtype).newbyteorder(self.byte_order), mode.coding)
+
+    @property
     def pixel_bytes(self) -> int:
-        return math.prod(self.size) * np.dtype(MODES[self.mode].dtype).itemsize
+        """What the sections take in the file, at least where compressed."""
+        return self.size[2] * self.least_section_bytes
+
+    @property
+    def least_section_bytes(self) -> int:
+        return CHUNK_HEADER_BYTES if self.codec else self.layout().section_bytes
 
     def plausibility(self, file_size: int) -> tuple[bool, ...]:
         """What speaks for this byte order, the strongest first; the machine stamp only breaks ties."""
-        sane = min(self.size) > 0 and self.mode in MODES
-        filled = sane and HEADER_BYTES + max(0, self.nsymbt) + self.pixel_bytes <= file_size
+        sane = min(self.size) > 0 and self.mode_is_known
+        room = file_size - HEADER_BYTES
+        filled = sane and (max(0, self.nsymbt) + self.pixel_bytes <= room or self.pixel_bytes == room)
+        begun = sane and self.least_section_bytes <= room
+        axes = sorted(map(abs, self.axes)) == [1, 2, 3]
         stamp = b"\x44" if self.byte_order == "<" else b"\x11"
-        return sane, filled, sorted(self.axes) == [1, 2, 3], self.machst.startswith(stamp)
+        return sane, filled, begun, axes, self.machst.startswith(stamp)
 
 
 def _unpack(raw: bytes, byte_order: ByteOrder) -> _Raw:
     fields = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(byte_order), count=1)[0]
+    nint, nreal = struct.unpack_from(byte_order + "2h", raw, 128)
     stamp, flags = struct.unpack_from(byte_order + "2i", raw, 152)
     cell = fields["cella"]
+    label_count = int(fields["nlabl"])
     return _Raw(
         byte_order=byte_order,
         size=(int(fields["nx"]), int(fields["ny"]), int(fields["nz"])),
@@ -138,23 +227,30 @@ def _unpack(raw: bytes, byte_order: ByteOrder) -> _Raw:
         axes=(int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
         dmin=float(fields["dmin"]),
         dmax=float(fields["dmax"]),
+        ispg=int(fields["ispg"]),
         nsymbt=int(fields["nsymbt"]),
-        exttyp=_text(bytes(fields["exttyp"])),
+        exttyp=printable_text(bytes(fields["exttyp"])),
         nversion=int(fields["nversion"]),
+        nint=nint,
+        nreal=nreal,
         imod_flags=flags if stamp == _IMOD_STAMP else None,
+        map=bytes(fields["map"]),
         machst=bytes(fields["machst"]),
+        label_count=label_count,
         labels=tuple(
-            text for label in fields["label"][: max(0, int(fields["nlabl"]))] if (text := _text(bytes(label)))
+            text for label in fields["label"][: max(0, label_count)] if (text := printable_text(bytes(label)))
         ),
     )
 
 
-def parse_header(raw: bytes, file_size: int) -> Header:
+def parse_header(raw: bytes, file_size: int, sign: Sign = "auto", *, size_is_known: bool = True) -> Header:
     """Make sense of the first 1024 bytes.
 
     Args:
         raw: The bytes.
         file_size: Bytes of the whole file: nothing is believed that needs more.
+        sign: Of 8-bit integers, where the user knows better.
+        size_is_known: Whether `file_size` is exact, not only an upper bound.
 
     Raises:
         HeaderError: They are no header of a file that can be shown.
@@ -166,66 +262,103 @@ def parse_header(raw: bytes, file_size: int) -> Header:
     for name, count in zip(("nx", "ny", "nz"), found.size, strict=True):
         if count <= 0:
             raise HeaderError(f"its header says {name} = {count}")
-    if found.mode not in MODES:
+    if not found.mode_is_known:
         raise HeaderError(f"its header says mode {found.mode}, which is none that is known")
-    dtype, dtype_note = np.dtype(MODES[found.mode].dtype), ""
-    if found.mode == 0:
-        signed, dtype_note = _mode0_is_signed(found)
-        dtype = np.dtype(np.int8 if signed else np.uint8)
-    nx, ny, nz = found.size
+    notes = []
+    extended_bytes = _extended_bytes(found, file_size, size_is_known)
+    if extended_bytes != found.nsymbt:
+        notes.append(f"the header claims an extended header of {found.nsymbt} bytes that is not there")
+    stamp = b"\x11" if found.byte_order == "<" else b"\x44"
+    if found.machst.startswith(stamp):
+        notes.append("the machine stamp is that of the other byte order: the sizes tell")
+    if sorted(map(abs, found.axes)) != [1, 2, 3]:
+        notes.append(f"the axes {found.axes} make no sense: taken as (1, 2, 3)")
+    elif found.axes != (1, 2, 3):
+        notes.append(f"axes {found.axes}: the stored sections are shown, not permuted")
+    dtype, sign_reason = _dtype(found, sign)
+    if found.packed_4bit:
+        by_flag = found.imod_flags is not None and found.imod_flags & _IMOD_PACKED_4BIT
+        sign_reason = "4-bit, two a byte, by " + ("IMOD's flag" if by_flag else "SerialEM's label and the frame size")
+    if found.mode == 1 and dtype == "u2":
+        notes.append(sign_reason)
     return Header(
         byte_order=found.byte_order,
-        nx=nx,
-        ny=ny,
-        nz=nz,
-        mode=found.mode,
-        dtype=dtype.newbyteorder(found.byte_order),
-        dtype_note=dtype_note,
-        data_offset=_data_offset(found, file_size),
+        nz=found.size[2],
+        mode=found.mode % _MRCZ_STEP,
+        codec=_MRCZ_CODECS.get(found.codec, ""),
+        layout=found.layout(dtype),
+        sign_reason=sign_reason,
+        extended_bytes=extended_bytes,
         voxel_size_A=_voxel_size(found),
+        axes=found.axes,
+        ispg=found.ispg,
+        mz=found.sampling[2],
         exttyp=found.exttyp,
         nversion=found.nversion,
-        imod=found.imod_flags is not None,
-        axes=found.axes,
+        nint=found.nint,
+        nreal=found.nreal,
+        imod_flags=found.imod_flags,
+        has_map=found.map[:3] == b"MAP",
+        machst=found.machst.hex(" "),
         labels=found.labels,
+        notes=tuple(notes),
     )
 
 
-def _data_offset(found: _Raw, file_size: int) -> int:
-    """Where the voxels start: after the extended header, unless it is claimed but absent."""
-    claimed = HEADER_BYTES + found.nsymbt
-    if found.nsymbt != 0 and HEADER_BYTES + found.pixel_bytes == file_size:
-        return HEADER_BYTES
-    if not HEADER_BYTES <= claimed <= file_size:
-        raise HeaderError(f"its header claims an extended header of {found.nsymbt} bytes, which is not there")
-    return claimed
+def _extended_bytes(found: _Raw, file_size: int, size_is_known: bool) -> int:
+    """Length of the extended header: none where it is claimed but absent."""
+    without = HEADER_BYTES + found.pixel_bytes
+    if found.nsymbt == 0 or (size_is_known and not found.codec and without == file_size):
+        return 0
+    if not 0 <= found.nsymbt <= file_size - HEADER_BYTES:
+        raise HeaderError(
+            f"its header claims an extended header of {found.nsymbt} bytes, which is not there",
+            0 if found.codec else without,
+        )
+    return found.nsymbt
+
+
+def _dtype(found: _Raw, sign: Sign) -> tuple[str | None, str]:
+    """The dtype of integers that may be signed or not, and the reason; None where the mode says it."""
+    if found.mode % _MRCZ_STEP == 0:
+        signed, reason = _mode0_is_signed(found) if sign == "auto" else (sign == "signed", f"{sign} by --mode0")
+        return "i1" if signed else "u1", reason
+    if found.mode == 1 and found.dmin >= 0 and 32767 < found.dmax <= 65535:
+        return "u2", f"read as unsigned, since the header's maximum is {found.dmax:g}"
+    return None, ""
 
 
 def _mode0_is_signed(found: _Raw) -> tuple[bool, str]:
     """IMOD's rule, and where its statistics do not tell, the version of the format."""
+    if found.is_mrcz:
+        return True, "signed, as MRCZ has it"
     if found.imod_flags is not None:
         signed = bool(found.imod_flags & _IMOD_SIGNED_BYTES)
         return signed, f"{'signed' if signed else 'unsigned'} by IMOD's flag"
     dmin, dmax = found.dmin, found.dmax
-    if dmin < 0 and dmax < 128:
-        return True, "signed by the header's minimum below 0"
-    if dmin >= 0 and 128 <= dmax < math.inf:
-        return False, "unsigned by the header's maximum above 127"
-    if dmin < 0 and 128 <= dmax < math.inf:
-        signed = -dmin > dmax - 128
-        return signed, f"{'signed' if signed else 'unsigned'} by the header's minimum and maximum"
+    if dmin <= dmax and max(-dmin, dmax) < _NEVER_COMPUTED:
+        if dmin < 0 and dmax < 128:
+            return True, "signed by the header's minimum below 0"
+        if dmin >= 0 and dmax >= 128:
+            return False, "unsigned by the header's maximum above 127"
+        if dmin < 0:
+            signed = -dmin > dmax - 128
+            return signed, f"{'signed' if signed else 'unsigned'} by the header's minimum and maximum"
     signed = found.nversion >= _MRC2014
     return signed, f"{'signed' if signed else 'unsigned'} by the header's version {found.nversion}"
 
 
 def _voxel_size(found: _Raw) -> tuple[float, float, float] | None:
+    # MRCZ leaves the sampling at 0: its cell is that of the whole volume.
+    sampling = found.size if found.is_mrcz else found.sampling
     x, y, z = (
         length / steps if steps > 0 and math.isfinite(length) else 0.0
-        for length, steps in zip(found.cell, found.sampling, strict=True)
+        for length, steps in zip(found.cell, sampling, strict=True)
     )
     return (x, y, z) if min(x, y, z) > 0 else None
 
 
-def _text(raw: bytes) -> str:
+def printable_text(raw: bytes) -> str:
+    """Text of a fixed field, up to its first zero byte; what cannot be printed is a question mark."""
     text = raw.split(b"\0")[0].decode("latin-1").strip()
     return "".join(character if character.isprintable() else "?" for character in text)

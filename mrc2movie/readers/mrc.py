@@ -1,121 +1,154 @@
-"""MRC files in the open: sections by positioned reads."""
+"""MRC files whose voxels lie in the open, in a plain file or in a compressed stream."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError
-from mrc2movie.readers.header import HEADER_BYTES, MODES, Header, HeaderError, parse_header
-from mrc2movie.readers.source import InputFile
-from mrc2movie.readers.volume import Description, Load, Section, Volume
+from mrc2movie.readers.describe import describe, with_damage
+from mrc2movie.readers.extended import Metadata, extended_bytes_wanted, extended_metadata
+from mrc2movie.readers.foreign import what_is
+from mrc2movie.readers.header import HEADER_BYTES, Header, HeaderError, Sign, parse_header
+from mrc2movie.readers.source import Fetch, Source
+from mrc2movie.readers.volume import Load, Section, SizeLearned, Volume
+from mrc2movie.readers.voxels import Centring, Coding, Layout
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands before the voxels.
+
+    Attributes:
+        raw: The header's bytes.
+        sign: Of 8-bit integers, where the user knows better.
+        header: What was made of them with the size of the file as far as known.
+        extended: What the extended header tells, if anything.
+    """
+
+    raw: bytes
+    sign: Sign
+    header: Header
+    extended: Metadata | None = None
+
+
+def read_head(source: Source, sign: Sign) -> Head:
+    """Read what stands before the voxels.
+
+    Raises:
+        InputError: It is no MRC file; the message says what it is, where that shows.
+    """
+    if source.size == 0:
+        raise InputError("is empty", "was it ever written?")
+    raw = source.read(0, HEADER_BYTES)
+    header = _parse(raw, source, sign)
+    extended = extended_metadata(header, source.read(HEADER_BYTES, extended_bytes_wanted(header)))
+    return Head(raw, sign, header, extended)
+
+
+def _parse(raw: bytes, source: Source, sign: Sign) -> Header:
+    try:
+        try:
+            return parse_header(raw, source.size, sign, size_is_known=source.size_is_known)
+        except HeaderError as error:
+            # How long a compressed stream is shows only at its end: look there where that decides, and is not far.
+            if source.size_is_known or not error.decided_by or not source.justifies(error.decided_by):
+                raise
+            source.read(error.decided_by, 1)
+            return parse_header(raw, source.size, sign, size_is_known=source.size_is_known)
+    except HeaderError as error:
+        raise _refusal(raw, source, str(error)) from None
+
+
+def _refusal(raw: bytes, source: Source, why: str) -> InputError:
+    if foreign := what_is(raw):
+        return InputError(f"is no MRC file but {foreign}")
+    if source.damage:
+        return InputError(f"holds nothing to show: {source.damage}", "copy it again")
+    return InputError(why, "it is no MRC file, or a damaged one")
 
 
 class MrcVolume(Volume):
-    """An MRC file.
+    """An MRC file whose voxels lie in the open.
 
     Args:
-        source: The open file; closed with the volume.
+        source: Where its bytes come from; closed with the volume.
+        head: What stands before the voxels.
 
     Raises:
-        InputError: It is no MRC file, or holds no whole section.
+        InputError: It holds no whole section.
     """
 
-    def __init__(self, source: InputFile) -> None:
+    def __init__(self, source: Source, head: Head) -> None:
         self.path = source.path
         self._source = source
-        try:
-            self._header = parse_header(source.read(0, HEADER_BYTES), source.size)
-        except HeaderError as error:
-            raise InputError(str(error), "it is no MRC file, or a damaged one") from None
-        self.scratch_bytes = self._header.section_bytes
-        self.description = self._describe()
+        self._head = head
+        self._settle(head.header)
+        self._centring = self._find_centring()
 
-    def _describe(self) -> Description:
-        header = self._header
-        there = (self._source.size - header.data_offset) // header.section_bytes
-        if there == 0:
+    def _settle(self, header: Header) -> None:
+        """Make of the file what can be made of it with its size as far as known."""
+        source, layout = self._source, header.layout
+        there = (source.size - header.data_offset) // layout.section_bytes
+        if there <= 0:
+            why = f"its header says {header.nz} sections of {layout.columns} x {layout.rows}, but not one is whole"
+            raise _refusal(self._head.raw, source, why)
+        if not source.justifies(layout.section_bytes):
             raise InputError(
-                f"its header says {header.nz} sections of {header.nx} x {header.ny}, but not one is whole",
-                "copy it again, or wait until it is written",
+                f"its header says sections of {layout.section_bytes} bytes, which so small a file cannot hold",
+                "it is damaged, or made to fill the memory; unpack it first if it is neither",
             )
-        notes, warnings = [], []
-        if there < header.nz:
-            warnings.append(f"truncated: {there} of {header.nz} sections are there and shown")
-        if sorted(header.axes) == [1, 2, 3] and header.axes != (1, 2, 3):
-            notes.append(f"axes {header.axes}: the stored sections are shown, not permuted")
-        if header.mode == 4:
-            notes.append("a transform: shown as log(1 + amplitude), centred")
-        return Description(
-            shape=(min(there, header.nz), header.ny, header.nx),
-            dtype=np.dtype(np.float32) if header.mode == 4 else header.dtype.newbyteorder("="),
-            row0_at_bottom=not header.row0_is_top,
-            voxel_size_A=header.voxel_size_A,
-            header=_summary(header),
-            notes=tuple(notes),
-            warnings=tuple(warnings),
-        )
+        self._header, self._settled_size = header, source.size
+        self.scratch_bytes = layout.section_bytes
+        extended = self._head.extended if header.extended_bytes else None
+        self.description = with_damage(describe(self.path, source.container, header, there, extended), source.damage)
+
+    def _find_centring(self) -> Centring:
+        layout = self._header.layout
+        if layout.coding is not Coding.COMPLEX:
+            return False, False
+        scratch = np.empty(layout.section_bytes, np.uint8)
+        fetch = self._source.at(self._header.data_offset, layout.section_bytes)
+        _fill(fetch, scratch, 0)
+        return layout.centring_of(scratch)
+
+    def expect(self, numbers: Sequence[int]) -> None:
+        """Prepare a compressed stream for an order that is not rising."""
+        if any(later < earlier for earlier, later in pairwise(numbers)):
+            self._source.expect_any_order()
 
     def section(self, number: int) -> Load:
         """The way to load a section, from any thread."""
-        return partial(self._load, number)
-
-    def _load(self, number: int, scratch: NDArray[np.uint8]) -> Section:
-        header = self._header
-        stored = scratch[: header.section_bytes]
-        count = self._source.read_into(header.data_offset + number * header.section_bytes, stored.data)
-        if count < header.section_bytes:
-            raise InputError(
-                f"became shorter while it was read: section {number} is no longer there",
-                "convert it again when nothing writes to it",
-            )
-        if not header.dtype.isnative:
-            stored.view(header.dtype.newbyteorder("=")).byteswap(inplace=True)
-        section = stored.view(header.dtype.newbyteorder("=")).reshape(header.ny, header.nx)
-        return centred_amplitude(section) if header.mode == 4 else section
+        source, header = self._source, self._header
+        size = header.layout.section_bytes
+        start = header.data_offset + number * size
+        fetch = source.at(start, size)
+        if number == self.description.shape[0] - 1 and not source.size_is_known:
+            source.read(start + size, 1)  # meets the end of a stream, where its checksum is
+        if source.size != self._settled_size:
+            before = self.description.shape, header.data_offset
+            self._settle(_parse(self._head.raw, source, self._head.sign))
+            if before != (self.description.shape, self._header.data_offset):
+                raise SizeLearned("is shorter than its header says")
+        return partial(_load, number, fetch, header.layout, self._centring)
 
     def close(self) -> None:
         """Close the file."""
         self._source.close()
 
 
-def centred_amplitude(transform: NDArray[np.complex64]) -> NDArray[np.float32]:
-    """log(1 + amplitude) of a transform with the origin in the centre of the rows.
-
-    Args:
-        transform: (y, x) complex, a half or a full transform; the origin is in row 0, or (IMOD) in the middle row.
-
-    Returns:
-        (y, x) float32.
-    """
-    amplitude = np.log1p(np.abs(transform))
-    rows = len(amplitude)
-    near_corner = amplitude[[-1, 0, min(1, rows - 1)], :2].sum()
-    near_middle = amplitude[[max(0, rows // 2 - 1), rows // 2, min(rows // 2 + 1, rows - 1)], :2].sum()
-    return np.fft.fftshift(amplitude, axes=0) if near_corner > near_middle else amplitude
+def _load(number: int, fetch: Fetch, layout: Layout, centring: Centring, scratch: NDArray[np.uint8]) -> Section:
+    stored = scratch[: layout.section_bytes]
+    _fill(fetch, stored, number)
+    return layout.decode(stored, centring)
 
 
-def _summary(header: Header) -> dict[str, object]:
-    mode = f"{header.mode} ({MODES[header.mode].name}{', ' if header.dtype_note else ''}{header.dtype_note})"
-    return {
-        "nx": header.nx,
-        "ny": header.ny,
-        "nz": header.nz,
-        "mode": mode,
-        "byte_order": "little" if header.byte_order == "<" else "big",
-        "voxel_size_A": header.voxel_size_A,
-        "exttyp": header.exttyp,
-        "nversion": header.nversion,
-        "labels": list(header.labels),
-    }
-
-
-def open_mrc(path: Path) -> Volume:
-    """Open an MRC file; see `MrcVolume`."""
-    source = InputFile(path)
-    try:
-        return MrcVolume(source)
-    except BaseException:
-        source.close()
-        raise
+def _fill(fetch: Fetch, stored: NDArray[np.uint8], number: int) -> None:
+    if fetch(stored.data) < stored.size:
+        raise InputError(
+            f"became shorter while it was read: section {number} is no longer there",
+            "convert it again when nothing writes to it",
+        )

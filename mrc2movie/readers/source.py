@@ -1,14 +1,25 @@
-"""Bytes of an input file, by position: plain reads from any thread, never a memory map.
+"""Bytes of an input, by position: plain reads from any thread, never a memory map.
 
 A file that shrinks under a memory map kills the process with SIGBUS; a read of it only comes out short.
 """
 
+import errno
 import os
 import stat
 import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from mrc2movie.errors import InputError
+
+Fetch: TypeAlias = Callable[[memoryview], int]
+"""Fills a buffer, in any thread; returns the number of bytes, fewer at the end of the source."""
+
+_JUSTIFIED_RATIO = 1032
+_JUSTIFIED_BYTES = 64 * 2**20
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -19,7 +30,52 @@ _KINDS = {
 }
 
 
-class InputFile:
+class Source(ABC):
+    """Where the bytes of a volume come from: a plain file, or a compressed stream.
+
+    Attributes:
+        path: The file.
+        container: How the file is compressed, in a word; empty for a plain file.
+        size: Bytes in all; the most that there can be, as long as `size_is_known` is false.
+        size_is_known: Whether `size` is exact; becomes true when the end of a stream is met.
+        damage: What is wrong with a stream that ended badly; empty while nothing is.
+    """
+
+    path: Path
+    container: str = ""
+    size: int
+    size_is_known: bool = True
+    damage: str = ""
+
+    @abstractmethod
+    def at(self, offset: int, count: int) -> Fetch:
+        """The way to fetch this many bytes from this position on.
+
+        Called from one thread, in the order in which the bytes are wanted; a stream decompresses here.
+
+        Raises:
+            InputError: The system cannot read the file.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file; no fetch may be under way."""
+
+    @abstractmethod
+    def expect_any_order(self) -> None:
+        """Be ready to fetch from falling positions as well."""
+
+    def justifies(self, section_bytes: int) -> bool:
+        """Whether so large a section may be believed, and so allocated, before it was read."""
+        return section_bytes <= self.size
+
+    def read(self, offset: int, count: int) -> bytes:
+        """At most `count` bytes from this position on, now."""
+        buffer = bytearray(max(0, min(count, self.size - offset)))
+        return bytes(buffer[: self.at(offset, len(buffer))(memoryview(buffer))])
+
+
+class InputFile(Source):
     """A regular file, open for positioned reads from several threads at once.
 
     Args:
@@ -31,19 +87,19 @@ class InputFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # O_NONBLOCK: opening a pipe without a writer would wait for ever. O_BINARY: Windows.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
-            kind = stat.S_IFMT(path.stat().st_mode)
+            kind = stat.S_IFMT(path.stat().st_mode)  # before it is opened: opening a pipe may wait for ever
             if kind != stat.S_IFREG:
                 raise InputError(f"is {_KINDS.get(kind, 'no regular file')}, not a file with sections")
-            self._descriptor = os.open(path, flags)
-        except OSError as error:
-            raise InputError(f"cannot be opened ({error.strerror})") from error
-        status = os.fstat(self._descriptor)
-        self.size = status.st_size
-        self.mtime_ns = status.st_mtime_ns
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # Windows would translate
+        except (OSError, ValueError) as error:  # ValueError: a null character in the name
+            raise InputError(_why_not_opened(path, error)) from error
+        self.size = os.fstat(self._descriptor).st_size
         self._lock = threading.Lock()
+
+    def at(self, offset: int, count: int) -> Fetch:
+        """A positioned read: all the work is in the fetch."""
+        return partial(self.read_into, offset)
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer from this position on; returns the number of bytes, fewer at the end of the file.
@@ -62,20 +118,39 @@ class InputFile:
             raise InputError(f"cannot be read ({error.strerror})") from error
         return done
 
-    def read(self, offset: int, count: int) -> bytes:
-        """At most `count` bytes from this position on."""
-        buffer = bytearray(count)
-        return bytes(buffer[: self.read_into(offset, memoryview(buffer))])
-
     def _read_some(self, offset: int, buffer: memoryview) -> int:
         if hasattr(os, "preadv"):
             return os.preadv(self._descriptor, [buffer], offset)
-        with self._lock:  # Windows has no positioned read: seek and read must not be torn apart.
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            data = os.read(self._descriptor, len(buffer))
+        if hasattr(os, "pread"):  # macOS
+            data = os.pread(self._descriptor, len(buffer), offset)
+        else:  # Windows has no positioned read: seek and read must not be torn apart.
+            with self._lock:
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
+                data = os.read(self._descriptor, len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def expect_any_order(self) -> None:
+        """A plain file always is ready."""
 
     def close(self) -> None:
         """Close the file; no read may be under way."""
         os.close(self._descriptor)
+
+
+def _why_not_opened(path: Path, error: OSError | ValueError) -> str:
+    if isinstance(error, OSError) and path.is_symlink():
+        if error.errno == errno.ENOENT:
+            return f"is a link to {path.readlink()}, which does not exist"
+        if error.errno == errno.ELOOP:
+            return "is a link that leads round in a circle"
+    return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+
+
+def is_justified(section_bytes: int, compressed_bytes: int) -> bool:
+    """Whether so large a section may be believed, and so allocated, of a compressed file before it is unpacked.
+
+    It is not believed to be compressed better than deflate can compress zeros (1032 times, says zlib's documentation)
+    unless it is so small that it does no harm.
+    """
+    return section_bytes <= max(_JUSTIFIED_BYTES, _JUSTIFIED_RATIO * compressed_bytes)

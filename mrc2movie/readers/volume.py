@@ -1,20 +1,48 @@
 """What every reader gives: a volume whose sections are read one at a time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mrc2movie.errors import InputError
+
 Section: TypeAlias = NDArray[np.generic]
-"""(y, x), real, native byte order, row 0 first as in the file."""
+"""(y, x), real, native byte order, row 0 first as in the file; (y, x, 3) uint8 red, green, blue where in colour."""
 
 Load: TypeAlias = Callable[[NDArray[np.uint8]], Section]
 """Reads and decodes one section in any thread; the section may live in the scratch buffer that is handed over."""
+
+VolumeKind: TypeAlias = Literal[
+    "tilt series", "volume", "volume stack", "particle stack", "image stack", "image", "transform"
+]
+
+
+class SizeLearned(InputError):
+    """The end of a compressed stream was met early: the volume's description has changed, and is right now."""
+
+
+@dataclass(frozen=True)
+class Tilts:
+    """The tilt angles of a volume's sections.
+
+    Attributes:
+        degrees: One angle a section, in file order.
+        origin: Where they were found: ``SERI extended header``, ``a.mrc.mdoc``.
+    """
+
+    degrees: tuple[float, ...]
+    origin: str
+
+    @property
+    def vary(self) -> bool:
+        """Whether the specimen was tilted between sections: stages report 0.001 where nothing was."""
+        return max(self.degrees) - min(self.degrees) >= 1
 
 
 @dataclass(frozen=True)
@@ -27,6 +55,9 @@ class Description:
         row0_at_bottom: Whether row 0 is the bottom of the picture.
         voxel_size_A: (x, y, z) in Å, or None where the file does not tell.
         header: What the record keeps of the header: names and JSON values.
+        kind: What the sections are, as far as the file tells.
+        tilts: Their tilt angles, where known for every section.
+        colour: Whether sections are in colour, (y, x, 3) uint8.
         notes: What the user may want to know of how the file was read.
         warnings: What the user should know of it.
     """
@@ -36,8 +67,16 @@ class Description:
     row0_at_bottom: bool
     voxel_size_A: tuple[float, float, float] | None
     header: dict[str, object]
+    kind: VolumeKind = "image stack"
+    tilts: Tilts | None = None
+    colour: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def section_shape(self) -> tuple[int, ...]:
+        """Of a section: (rows, columns), or (rows, columns, 3) in colour."""
+        return (*self.shape[1:], 3) if self.colour else self.shape[1:]
 
 
 class Volume(ABC):
@@ -45,7 +84,7 @@ class Volume(ABC):
 
     Attributes:
         path: The file.
-        description: What the reader made of it.
+        description: What the reader made of it; that of a compressed stream may still change, see `section`.
         scratch_bytes: Size of the scratch buffer that `Load` needs.
     """
 
@@ -54,12 +93,19 @@ class Volume(ABC):
     scratch_bytes: int
 
     @abstractmethod
+    def expect(self, numbers: Sequence[int]) -> None:
+        """Hear in which order sections will be wanted, once or more."""
+
+    @abstractmethod
     def section(self, number: int) -> Load:
         """The way to load a section (counted from 0 in file order).
 
         Called from one thread, in the order in which the sections are wanted: a reader of a compressed stream
         decompresses here, one with random access does all its work in `Load`, which raises `InputError` where the
         file cannot give the section.
+
+        Raises:
+            SizeLearned: A compressed stream ends before this section: look at the description again.
         """
 
     @abstractmethod

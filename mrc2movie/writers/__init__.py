@@ -8,12 +8,12 @@ from mrc2movie.writers.avi import JpegAvi, OpenCvAvi, require_codec
 from mrc2movie.writers.movie import MovieWriter
 
 
-def open_movie(path: Path, shape: tuple[int, int], settings: Settings, title: str = "") -> MovieWriter:
+def open_movie(path: Path, shape: tuple[int, ...], settings: Settings, title: str = "") -> MovieWriter:
     """Begin a movie.
 
     Args:
         path: The file to write, under a temporary name with the right suffix.
-        shape: (rows, columns) of the frames.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         settings: Format, codec, rate and quality.
         title: What the movie is called, where the container can say so.
 

@@ -54,7 +54,7 @@ class JpegAvi(MovieWriter):
 
     Args:
         path: Where; must end in ``.avi``.
-        shape: (rows, columns) of the frames.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         fps: Frames a second.
         quality: Of the JPEGs, 1 … 100.
 
@@ -63,7 +63,7 @@ class JpegAvi(MovieWriter):
         OutputError: The file cannot be made.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], fps: float, quality: int) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], fps: float, quality: int) -> None:
         super().__init__(path, shape, fps, MJPG, even=False)
         self._parameters = [
             cv2.IMWRITE_JPEG_QUALITY,
@@ -79,9 +79,10 @@ class JpegAvi(MovieWriter):
 
     def encoder(self) -> Encode:
         """An encoder from frames to JPEGs."""
+        colour = np.empty((self.height, self.width, 3), np.uint8)
 
         def encode(frame: Frame, position: int) -> Packet:
-            colour = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
+            cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR if frame.ndim == 2 else cv2.COLOR_RGB2BGR, colour)
             done, packet = cv2.imencode(".jpg", colour, self._parameters)
             if not done:
                 raise Mrc2movieError(f"OpenCV cannot encode a frame of {self.width} x {self.height} as JPEG")
@@ -121,7 +122,7 @@ class OpenCvAvi(MovieWriter):
 
     Args:
         path: Where; must end in ``.avi``.
-        shape: (rows, columns) of the frames.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         fps: Frames a second.
         codec: The FourCC.
 
@@ -129,7 +130,7 @@ class OpenCvAvi(MovieWriter):
         Mrc2movieError: The codec cannot hold frames of this size.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], fps: float, codec: str) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], fps: float, codec: str) -> None:
         super().__init__(path, shape, fps, find_codec(codec), even=True)
         self._writer = _open(path, codec, fps, self.width, self.height, raw=False)
         if not self._writer.isOpened():
@@ -148,8 +149,9 @@ class OpenCvAvi(MovieWriter):
 
     def write(self, packet: Packet) -> None:
         """Encode and append a frame."""
-        frame = packet.reshape(self.height, self.width)
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+        in_colour = packet.size > self.height * self.width
+        frame = packet.reshape((self.height, self.width, 3) if in_colour else (self.height, self.width))
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR if in_colour else cv2.COLOR_GRAY2BGR))
 
     def close(self) -> None:
         """Write what is pending and close the file."""
@@ -161,7 +163,11 @@ class OpenCvAvi(MovieWriter):
         try:
             for position, frame in {0: first, facts.frames - 1: last}.items():
                 decoded = _frame_at(movie, position)
-                self.check_picture(position, None if decoded is None else decoded[..., 0], frame)
+                self.check_picture(
+                    position,
+                    None if decoded is None else np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2GRAY), np.uint8),
+                    frame,
+                )
         finally:
             movie.release()
 

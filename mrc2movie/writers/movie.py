@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +47,7 @@ class MovieWriter(ABC):
 
     Args:
         path: Where, with the suffix of the container.
-        shape: (rows, columns) of the frames.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         fps: Frames a second.
         codec: Its row of the table.
         even: Whether the frames of the movie must have even sides.
@@ -62,14 +63,14 @@ class MovieWriter(ABC):
         Mrc2movieError: The codec cannot hold frames of this size.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], fps: float, codec: Codec, even: bool) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], fps: float, codec: Codec, even: bool) -> None:
         self._path = path
         self._codec = codec
         self.fps = fps
-        rows, columns = shape
-        self.height, self.width = (rows + rows % 2, columns + columns % 2) if even else shape
+        rows, columns = shape[:2]
+        self.height, self.width = (rows + rows % 2, columns + columns % 2) if even else (rows, columns)
         self.notes: tuple[str, ...] = ()
-        if (self.height, self.width) != shape:
+        if (self.height, self.width) != (rows, columns):
             self.notes += (
                 f"odd size: padded from {columns} x {rows} to {self.width} x {self.height} by repeating the last row "
                 "or column",
@@ -103,10 +104,11 @@ class MovieWriter(ABC):
 
     def padded(self, frame: Frame) -> Frame:
         """The frame in the size of the movie's, its last row and column repeated where that is more."""
-        rows, columns = frame.shape
+        rows, columns = frame.shape[:2]
         if (rows, columns) == (self.height, self.width):
             return frame
-        return np.pad(frame, ((0, self.height - rows), (0, self.width - columns)), mode="edge")
+        more = ((0, self.height - rows), (0, self.width - columns), (0, 0))[: frame.ndim]
+        return np.pad(frame, more, mode="edge")
 
     def check_picture(self, position: int, decoded: Frame | None, frame: Frame) -> None:
         """Hold a decoded frame against the rendered one.
@@ -124,6 +126,8 @@ class MovieWriter(ABC):
             OutputError: It is another picture.
         """
         expected = self.padded(frame)
+        if expected.ndim == 3:
+            expected = np.asarray(cv2.cvtColor(expected, cv2.COLOR_RGB2GRAY), np.uint8)
         if decoded is None or decoded.shape != expected.shape:
             raise spoilt(f"frame {position} cannot be decoded")
         if self._codec.lossless:

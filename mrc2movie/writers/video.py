@@ -115,7 +115,7 @@ class VideoMovie(MovieWriter):
 
     Args:
         path: Where; the suffix is that of the format.
-        shape: (rows, columns) of the frames.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         settings: Format, codec, rate and quality.
         title: What the movie is called.
 
@@ -126,7 +126,7 @@ class VideoMovie(MovieWriter):
 
     _threads = 1
 
-    def __init__(self, path: Path, shape: tuple[int, int], settings: Settings, title: str) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
         codec = find_codec(settings.codec)
         self._form = PIXEL_FORMATS[codec.pixels]
         self._rate = Fraction(str(settings.fps)).limit_denominator(1001)  # 30000/1001 is as fine as rates come
@@ -240,7 +240,7 @@ class IndependentFrames(VideoMovie):
     not matter which worker encoded a frame. A GIF has no other header, and gets it back before its first frame.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], settings: Settings, title: str) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
         super().__init__(path, shape, settings, title)
         self._phases = 2 if self._codec.alternates else 1
         self._idle: defaultdict[int, list[_Encoder]] = defaultdict(list, {0: [_Encoder(self._own_encoder)]})
@@ -304,7 +304,7 @@ class PredictedFrames(VideoMovie):
     What is kept for the way back is the frames themselves.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], settings: Settings, title: str) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
         self._threads = settings.jobs or available_processors()
         super().__init__(path, shape, settings, title)
         self._canvas = Canvas(self._codec.pixels, self.height, self.width)

@@ -1,0 +1,100 @@
+"""What the readers make of files: the answer to ``--info``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrc2movie.errors import InputError
+from mrc2movie.readers import open_volume
+from mrc2movie.readers.volume import Description, Tilts
+from mrc2movie.sequence import sections_shown
+from mrc2movie.settings import Settings
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What is known of a file.
+
+    Attributes:
+        path: The file.
+        description: What the reader made of it; None where it cannot be read.
+        error: Why it cannot be read; empty where it can.
+        notes: What the user may want to know.
+        warnings: What the user should know.
+    """
+
+    path: Path
+    description: Description | None = None
+    error: str = ""
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, str]:
+        """What a person wants to know first: names and values in words."""
+        description = self.description
+        if description is None:
+            return {"error": self.error}
+        count, rows, columns = description.shape
+        header = description.header
+        voxel_size = description.voxel_size_A
+        facts = {
+            "kind": description.kind,
+            "dialect": str(header["dialect"]),
+            "byte order": f"{header['byte_order']}-endian",
+            "mode": str(header["mode"]),
+            "size": f"{columns} x {rows} x {count} (columns x rows x sections)",
+            "voxel size": " x ".join(f"{length:.4g}" for length in voxel_size) + " Å" if voxel_size else "not known",
+            "tilts": _tilts_in_words(description.tilts),
+            "orientation": f"row 0 is the {'bottom' if description.row0_at_bottom else 'top'} of the picture",
+        }
+        facts.update({f"warning {number}": text for number, text in enumerate(self.warnings, start=1)})
+        facts.update({f"note {number}": text for number, text in enumerate(self.notes, start=1)})
+        return facts
+
+    def as_json(self) -> dict[str, object]:
+        """All that is known, as JSON has it."""
+        description = self.description
+        if description is None:
+            return {"file": str(self.path), "error": self.error}
+        count, rows, columns = description.shape
+        tilts = description.tilts
+        return {
+            "file": str(self.path),
+            "kind": description.kind,
+            "sections": count,
+            "rows": rows,
+            "columns": columns,
+            "dtype": str(description.dtype),
+            "colour": description.colour,
+            "voxel_size_A": list(description.voxel_size_A) if description.voxel_size_A else None,
+            "row0": "bottom" if description.row0_at_bottom else "top",
+            "tilts": {"from": tilts.origin, "degrees": list(tilts.degrees)} if tilts else None,
+            "header": description.header,
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
+
+
+def inspect(path: Path, settings: Settings) -> FileInfo:
+    """Open a file, look, and close it; never raises for what is wrong with the file.
+
+    A compressed stream is unpacked only as far as its header: whether it is whole, only a conversion shows.
+    """
+    try:
+        with open_volume(path, settings.mode0) as volume:
+            description = volume.description
+    except InputError as error:
+        return FileInfo(path, error="; ".join(part for part in (error.message, error.advice) if part))
+    shown = sections_shown(description.shape[0], settings, description.tilts)
+    return FileInfo(
+        path,
+        description,
+        notes=description.notes + shown.notes,
+        warnings=description.warnings + shown.warnings,
+    )
+
+
+def _tilts_in_words(tilts: Tilts | None) -> str:
+    if tilts is None:
+        return "none known"
+    low, high = min(tilts.degrees), max(tilts.degrees)
+    return f"{low:g} … {high:g} degrees by {tilts.origin}{'' if tilts.vary else ', so not tilted'}"

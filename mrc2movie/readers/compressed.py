@@ -1,0 +1,251 @@
+"""Compressed files as a source of bytes: decompressed as they are asked for, never as a whole.
+
+Formats by their magic numbers: gzip (RFC 1952), bzip2, xz, Zstandard (RFC 8878).
+"""
+
+import bz2
+import lzma
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Protocol
+
+from mrc2movie.errors import InputError
+from mrc2movie.readers.source import Fetch, InputFile, Source, is_justified
+
+_INPUT_BYTES = 256 * 1024
+_SKIP_BYTES = 1 << 20
+_XZ_MEMORY = 256 * 2**20  # xz -9 needs 65 MB; a file may claim to need any amount
+_ZSTANDARD_SKIPPABLE = tuple(bytes([0x50 + kind]) + b"\x2a\x4d\x18" for kind in range(16))  # pzstd writes them
+
+
+class Decompressor(Protocol):
+    """One stream (gzip member, bzip2 or xz stream, Zstandard frame), as the standard library has it."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream has come to its end."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes out without more going in."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What followed the end of the stream."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """At most so many bytes more; what remains of the input is kept."""
+
+
+class _Gzip:
+    """zlib's decompressor with the face of the others."""
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(wbits=31)
+        self._kept = b""
+
+    @property
+    def eof(self) -> bool:
+        return self._inflate.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inflate.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._kept
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        result = self._inflate.decompress(self._kept + data if self._kept else data, max_length)
+        self._kept = self._inflate.unconsumed_tail
+        return result
+
+
+def _zstandard() -> Decompressor:
+    for module in ("compression.zstd", "backports.zstd"):  # the former from Python 3.14 on
+        try:
+            decompressor: Decompressor = import_module(module).ZstdDecompressor()
+        except ModuleNotFoundError:
+            continue
+        return decompressor
+    raise InputError("is compressed with Zstandard", "pip install 'mrc2movie[zst]' to read it, or unpack it first")
+
+
+@dataclass(frozen=True)
+class Compression:
+    """A way to compress files.
+
+    Attributes:
+        name: In a word.
+        magic: What a file begins with.
+        ratio: No byte of the file can stand for more bytes than this.
+        start: Makes the decompressor of one stream.
+    """
+
+    name: str
+    magic: tuple[bytes, ...]
+    ratio: int
+    start: Callable[[], Decompressor]
+
+
+COMPRESSIONS = (
+    Compression("gzip", (b"\x1f\x8b\x08",), 1032, _Gzip),
+    Compression("bzip2", tuple(b"BZh%d" % level for level in range(1, 10)), 1 << 21, bz2.BZ2Decompressor),
+    Compression("xz", (b"\xfd7zXZ\0",), 1 << 13, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)),
+    Compression("Zstandard", (b"\x28\xb5\x2f\xfd", *_ZSTANDARD_SKIPPABLE), 1 << 16, _zstandard),
+)
+"""The ratios: zlib's documentation for gzip; for bzip2 a block of 900 kB, each byte of which may stand for 51, in 40
+bytes; for xz a repeated match of 273 bytes at 14 decisions of 0.022 bits; for Zstandard a block of 128 kB in 4."""
+
+MAGIC_BYTES = 6
+
+
+def compression_of(head: bytes) -> Compression | None:
+    """How a file is compressed that begins so, whatever its name."""
+    return next((each for each in COMPRESSIONS if head.startswith(each.magic)), None)
+
+
+class DecompressedStream(Source):
+    """A compressed file, decompressed from the start on as far as is asked for.
+
+    Rising positions cost no more than the bytes between; position 0 again, or any that falls, starts over. Sections in
+    another order than that of the file would start over again and again: then what was decompressed is kept in an
+    unlinked temporary file, which needs disk space, but each byte is decompressed once.
+
+    Args:
+        file: The compressed file; closed with the stream.
+        compression: How.
+        spool_directory: Where the temporary file goes; the system's directory where None.
+    """
+
+    def __init__(self, file: InputFile, compression: Compression, spool_directory: Path | None) -> None:
+        self.path = file.path
+        self.container = compression.name
+        self.size = file.size * compression.ratio
+        self.size_is_known = False
+        self._file = file
+        self._compression = compression
+        self._spool_directory = spool_directory
+        self._spool: IO[bytes] | None = None
+        self._spool_lock = threading.Lock()
+        self._restart()
+
+    def _restart(self) -> None:
+        self._stream: Decompressor | None = None
+        self._read_from = 0
+        self._position = 0
+
+    def justifies(self, section_bytes: int) -> bool:
+        """Whether so large a section may be believed before it was decompressed."""
+        return section_bytes <= self.size and is_justified(section_bytes, self._file.size)
+
+    def expect_any_order(self) -> None:
+        """Keep what is decompressed from now on in a temporary file."""
+        if self._spool is None:
+            self._spool = tempfile.TemporaryFile(dir=self._spool_directory)  # noqa: SIM115
+            self._restart()
+
+    def at(self, offset: int, count: int) -> Fetch:
+        """Decompress up to and with these bytes."""
+        if self._spool is not None:
+            while self._position < offset + count and (data := self._pull(_SKIP_BYTES)):
+                self._keep(data)
+            return partial(self._from_spool, self._spool, offset)
+        if offset < self._position:
+            self._restart()
+        while self._position < offset:
+            if not self._pull(min(offset - self._position, _SKIP_BYTES)):
+                return lambda buffer: 0
+        parts, missing = [], count
+        while missing and (data := self._pull(missing)):
+            parts.append(data)
+            missing -= len(data)
+        return partial(_copy, parts)
+
+    def _keep(self, data: bytes) -> None:
+        assert self._spool is not None
+        try:
+            with self._spool_lock:
+                self._spool.seek(self._position - len(data))
+                self._spool.write(data)
+        except OSError as error:
+            raise InputError(
+                f"must be unpacked to be read in another order, and that cannot be written ({error.strerror})",
+                "make room, unpack it yourself, or take the file's own order (--order file, --playback forward)",
+            ) from error
+
+    def _from_spool(self, spool: IO[bytes], offset: int, buffer: memoryview) -> int:
+        with self._spool_lock:
+            spool.seek(offset)
+            return _copy([spool.read(len(buffer))], buffer)
+
+    def _pull(self, count: int) -> bytes:
+        """At least one and at most so many of the bytes that follow; none at the end, which is then known."""
+        if self.size_is_known:
+            count = min(count, self.size - self._position)
+        try:
+            data = self._decompress(count) if count else b""
+        except Exception as error:
+            # Zstandard's error is told by its name: its module need not be there.
+            if not isinstance(error, (zlib.error, OSError, EOFError, lzma.LZMAError)) and (
+                type(error).__name__ != "ZstdError"
+            ):
+                raise
+            self.damage = f"the {self.container} stream is damaged after {self._position} bytes ({error})"
+            data = b""
+        if count and not data:
+            self.size, self.size_is_known = self._position, True
+        self._position += len(data)
+        return data
+
+    def _decompress(self, count: int) -> bytes:
+        while True:
+            if self._stream is None:
+                head = self._skip_padding()
+                if compression_of(head) is not self._compression:
+                    return b""  # the end; whatever follows it is no part of the stream
+                self._stream = self._compression.start()
+            stream = self._stream
+            raw = b""
+            if stream.needs_input:
+                raw = self._file.read(self._read_from, _INPUT_BYTES)
+                self._read_from += len(raw)
+                if not raw:
+                    self.damage = f"the {self.container} stream is cut short after {self._position} bytes"
+                    return b""
+            data = stream.decompress(raw, count)
+            if stream.eof:
+                self._read_from -= len(stream.unused_data)
+                self._stream = None
+            if data:
+                return data
+
+    def _skip_padding(self) -> bytes:
+        """The first bytes of the next stream: files may be strung together, with zeros between."""
+        while True:
+            head = self._file.read(self._read_from, _INPUT_BYTES)
+            zeros = len(head) - len(head.lstrip(b"\0")) if self._read_from else 0
+            self._read_from += zeros
+            if zeros < len(head) or not head:
+                return self._file.read(self._read_from, MAGIC_BYTES)
+
+    def close(self) -> None:
+        """Close the file and drop what was kept."""
+        self._file.close()
+        if self._spool is not None:
+            self._spool.close()
+
+
+def _copy(parts: list[bytes], buffer: memoryview) -> int:
+    done = 0
+    for part in parts:
+        buffer[done : done + len(part)] = part
+        done += len(part)
+    return done

@@ -1,0 +1,136 @@
+"""From a parsed header and what lies beside the file to the description that the rest of the program works with."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mrc2movie.readers.extended import Metadata
+from mrc2movie.readers.header import Header
+from mrc2movie.readers.sidecars import sidecar_metadata
+from mrc2movie.readers.volume import Description, Tilts, VolumeKind
+from mrc2movie.readers.voxels import MODES, Coding
+
+_KIND_OF_SUFFIX: dict[str, VolumeKind] = {
+    ".st": "tilt series",
+    ".ali": "tilt series",
+    ".preali": "tilt series",
+    ".rec": "volume",
+    ".srec": "volume",
+    ".mrcs": "particle stack",
+}
+
+
+def describe(path: Path, container: str, header: Header, there: int, extended: Metadata | None) -> Description:
+    """What the reader made of a file.
+
+    Args:
+        path: The file; sidecars are sought beside it.
+        container: How the file is compressed, in a word; empty for a plain one.
+        header: Its header.
+        there: How many whole sections it holds.
+        extended: What the extended header tells.
+    """
+    count = min(there, header.nz)
+    notes, warnings = list(header.notes), []
+    if there < header.nz:
+        warnings.append(f"truncated: {there} of {header.nz} sections are there and shown")
+    elif there > header.nz and not container and not header.codec:
+        notes.append(f"there is room for {there} sections in the file: the header says {header.nz}, which are shown")
+    if header.layout.coding is Coding.COMPLEX:
+        notes.append("a transform: shown as log(1 + amplitude), centred")
+    suffix_kind = _suffix_kind(path)
+    sidecars: list[Metadata] = []
+    # A tomogram shares its stem with the tilt series that it comes from, and so with the angles of that one.
+    if suffix_kind not in ("volume", "particle stack") and header.nz > 1:
+        sidecars, sidecar_notes = sidecar_metadata(path, header.nz)
+        notes.extend(sidecar_notes)
+    sources = [metadata for metadata in (extended, *sidecars) if metadata]
+    tilts = _tilts(sources, count)
+    voxel_size_A = header.voxel_size_A or _pixel_size(sources)
+    if voxel_size_A != header.voxel_size_A:
+        notes.append("the header has no voxel size: taken from the extended header or the sidecar")
+    return Description(
+        shape=(count, header.layout.rows, header.layout.columns),
+        dtype=header.layout.section_dtype,
+        row0_at_bottom=not header.row0_is_top,
+        voxel_size_A=voxel_size_A,
+        header=_summary(container, header, sources, count),
+        kind=_kind(header, suffix_kind, tilts),
+        tilts=tilts,
+        colour=header.layout.coding is Coding.COLOUR,
+        notes=tuple(notes),
+        warnings=tuple(warnings),
+    )
+
+
+def _suffix_kind(path: Path) -> VolumeKind | None:
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    return next((_KIND_OF_SUFFIX[suffix] for suffix in reversed(suffixes) if suffix in _KIND_OF_SUFFIX), None)
+
+
+def _tilts(sources: Sequence[Metadata], count: int) -> Tilts | None:
+    """The angles of the first source that has one for every section; angles that are all alike give way to others."""
+    found = [Tilts(metadata.tilts[:count], metadata.origin) for metadata in sources if len(metadata.tilts) >= count > 0]
+    return next((tilts for tilts in found if tilts.vary), found[0] if found else None)
+
+
+def _pixel_size(sources: Sequence[Metadata]) -> tuple[float, float, float] | None:
+    """The pixel size that an extended header or a sidecar gives for the first section, in all directions."""
+    for metadata in sources:
+        size = next(iter(metadata.columns.get("pixel_size_A", ())), None)
+        if size and size > 0:
+            return (size, size, size)
+    return None
+
+
+def _kind(header: Header, suffix_kind: VolumeKind | None, tilts: Tilts | None) -> VolumeKind:
+    if header.layout.coding is Coding.COMPLEX:
+        return "transform"
+    if suffix_kind:
+        return suffix_kind
+    if tilts and tilts.vary:
+        return "tilt series"
+    if header.nz == 1:
+        return "image"
+    if 1 <= header.ispg <= 230:  # the space groups of crystallography; 1 is a volume without symmetry
+        return "volume"
+    return "volume stack" if 401 <= header.ispg <= 630 else "image stack"
+
+
+def _summary(container: str, header: Header, sources: Sequence[Metadata], count: int) -> dict[str, object]:
+    mode = f"{header.mode} ({MODES[header.mode].name}{', ' if header.sign_reason else ''}{header.sign_reason})"
+    summary: dict[str, object] = {
+        "dialect": f"{header.dialect}, in {container}" if container else header.dialect,
+        "nx": header.layout.columns,
+        "ny": header.layout.rows,
+        "nz": header.nz,
+        "mode": mode,
+        "byte_order": "little" if header.byte_order == "<" else "big",
+        "machst": header.machst,
+        "voxel_size_A": header.voxel_size_A,
+        "axes": list(header.axes),
+        "ispg": header.ispg,
+        "exttyp": header.exttyp,
+        "extended_bytes": header.extended_bytes,
+        "nversion": header.nversion,
+        "labels": list(header.labels),
+    }
+    if header.imod_flags is not None:
+        summary["imod_flags"] = header.imod_flags
+    for metadata in sources:
+        if metadata.columns:
+            columns = {name: list(values[:count]) for name, values in metadata.columns.items()}
+            summary.setdefault("sections", {"from": metadata.origin, **columns})
+        if metadata.document is not None:
+            summary["document"] = metadata.document
+    return summary
+
+
+def with_damage(description: Description, damage: str) -> Description:
+    """The description of a compressed file whose stream ended badly."""
+    if not damage:
+        return description
+    return replace(
+        description,
+        warnings=(*description.warnings, f"{damage}; the whole sections before are shown, the last may be damaged"),
+    )

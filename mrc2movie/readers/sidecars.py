@@ -1,0 +1,124 @@
+"""What lies beside a file and tells of its sections: SerialEM's ``.mdoc``, and ``.rawtlt`` and ``.tlt``.
+
+Formats: https://bio3d.colorado.edu/SerialEM/hlp/html/about_formats.htm and IMOD's tilt angle files, one a line.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mrc2movie.errors import InputError
+from mrc2movie.readers.extended import TILT, Column, Metadata
+from mrc2movie.readers.source import InputFile
+
+_READ_AT_MOST = 16 * 2**20
+
+# Key of SerialEM, which of its values, our name.
+_MDOC_FIELDS = (
+    ("TiltAngle", 0, TILT),
+    ("StagePosition", 0, "stage_x_um"),
+    ("StagePosition", 1, "stage_y_um"),
+    ("StageZ", 0, "stage_z_um"),
+    ("Magnification", 0, "magnification"),
+    ("PixelSpacing", 0, "pixel_size_A"),
+    ("Defocus", 0, "defocus_um"),
+    ("ExposureDose", 0, "dose_e_per_A2"),
+    ("ExposureTime", 0, "exposure_s"),
+    ("RotationAngle", 0, "tilt_axis_degrees"),
+    ("Voltage", 0, "voltage_kV"),
+)
+
+
+def sidecar_metadata(path: Path, sections: int) -> tuple[list[Metadata], list[str]]:
+    """Everything beside a file that tells of as many sections as it has, the most trusted first.
+
+    Args:
+        path: The file; its sidecars are sought under its name, and under it without its suffixes.
+        sections: How many it has.
+
+    Returns:
+        The sidecars, and notes about those that do not fit.
+    """
+    names = [path.name]
+    while Path(names[-1]).suffix and len(names) < 3:  # a.mrc.gz, a.mrc, a
+        names.append(Path(names[-1]).stem)
+    candidates = [f"{name}.mdoc" for name in names]
+    candidates += [f"{name}{suffix}" for suffix in (".rawtlt", ".tlt") for name in names[1:]]
+    found, notes = [], []
+    for name in candidates:
+        text = _text(path.with_name(name))
+        if text is None:
+            continue
+        metadata = _mdoc(name, text) if name.endswith(".mdoc") else _angles(name, text)
+        if metadata is None:
+            notes.append(f"{name} tells nothing of the sections: not used")
+            continue
+        count = len(metadata.columns[TILT])
+        if count == sections:
+            found.append(metadata)
+        else:
+            notes.append(f"{name} tells of {count} sections, the file has {sections}: not used")
+    return found, notes
+
+
+def _text(path: Path) -> str | None:
+    """The text of a sidecar; None where there is none that can be read. Never waits on a pipe of that name."""
+    try:
+        source = InputFile(path)
+    except InputError:
+        return None
+    try:
+        return source.read(0, _READ_AT_MOST).decode("latin-1").removeprefix("ï»¿")  # the byte order mark of UTF-8
+    except InputError:
+        return None
+    finally:
+        source.close()
+
+
+def _angles(name: str, text: str) -> Metadata | None:
+    angles = [_number(line) for line in text.split("\n") if line.strip()]
+    return Metadata(name, {TILT: angles}) if angles and None not in angles else None
+
+
+def _mdoc(name: str, text: str) -> Metadata | None:
+    """The ``[ZValue = n]`` sections; one of ``[FrameSet = n]`` describes the frames of a movie, not a stack."""
+    common: dict[str, str] = {}
+    sections: dict[int, dict[str, str]] = {}
+    current: dict[str, str] | None = common
+    for line in text.splitlines():
+        if heading := re.fullmatch(r"\s*\[(\w+)\s*=\s*(.*?)\]\s*", line):
+            kind, value = heading.groups()
+            if kind == "ZValue" and re.fullmatch(r"\d{1,9}", value):
+                current = sections.setdefault(int(value), {})
+            elif kind != "T":
+                current = None
+        elif current is not None:
+            key, _, value = line.partition("=")
+            current.setdefault(key.strip(), value.strip())
+    if not sections:
+        return None
+    ordered = [sections[number] for number in sorted(sections)]
+    columns: dict[str, Column] = {}
+    for key, position, column_name in _MDOC_FIELDS:
+        values = list(_values(ordered, common, key, position, 360 if column_name == TILT else math.inf))
+        if column_name == TILT or any(value is not None for value in values):
+            columns[column_name] = values
+    return Metadata(name, columns)
+
+
+def _values(
+    sections: list[dict[str, str]], common: dict[str, str], key: str, position: int, limit: float
+) -> Iterator[float | None]:
+    for section in sections:
+        words = section.get(key, common.get(key, "")).split()
+        value = _number(words[position]) if len(words) > position else None
+        yield value if value is not None and abs(value) <= limit else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,121 @@
+"""The package as a programmer calls it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from movies import frames, ramp, write_mrc
+
+import mrc2movie
+from mrc2movie import Settings, convert, convert_directory, publish
+from mrc2movie.errors import InputError, Mrc2movieError, UsageError
+from mrc2movie.parallel import Workers, available_processors
+from mrc2movie.publish import PacketSpool
+from mrc2movie.report import Status
+
+
+def test_convert_makes_one_movie_and_tells_of_it_without_printing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = write_mrc(tmp_path / "in.mrc", ramp())
+    heard = []
+    made = convert(source, str(tmp_path / "x.avi"), Settings(jobs=2), on_section=lambda *what: heard.append(what))
+    assert made.target == tmp_path / "x.avi"
+    assert made.record.frames.frames == len(frames(made.target)) == 6
+    assert heard == [(stage, n, 4) for stage in ("measuring", "converting") for n in (1, 2, 3, 4)]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_convert_directory_reports_what_became_of_each_file_without_printing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_mrc(tmp_path / "a.mrc", ramp())
+    (tmp_path / "b.mrc").write_bytes(b"bad")
+    report = convert_directory(tmp_path, tmp_path / "out")
+    assert [outcome.status for outcome in report.outcomes] == [Status.CONVERTED, Status.FAILED]
+    assert report.exit_status == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_errors_are_exceptions_that_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing\.mrc: cannot be opened \(No such file or directory\)") as raised:
+        convert(tmp_path / "missing.mrc", tmp_path / "x.avi")
+    assert raised.value.path == tmp_path / "missing.mrc"
+    with pytest.raises(UsageError, match="nothing there does not exist"):
+        convert_directory("nothing there", tmp_path / "out")
+    with pytest.raises(Mrc2movieError):
+        convert(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "no directory" / "x.avi")
+
+
+def test_settings_that_are_not_allowed_cannot_be_built() -> None:
+    with pytest.raises(UsageError, match="--quality 0: must be a whole number from 1 to 100"):
+        Settings(quality=0)
+    with pytest.raises(UsageError, match=r"--quality 90\.5"):
+        Settings(quality=90.5)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="--recursive yes: must be True or False"):
+        Settings(recursive="yes")  # type: ignore[arg-type]
+    assert Settings(codec="xvid").codec == "XVID"
+    assert Settings(discard_range=[1, 2]).discard_range == (1, 2)  # type: ignore[arg-type]
+
+
+def test_unknown_names_of_the_package_are_unknown() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'konvert'"):
+        mrc2movie.konvert  # noqa: B018
+    assert callable(mrc2movie.convert)
+
+
+def test_the_bytes_of_a_movie_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "in.mrc", ramp(20, 40, 40))
+    movies = [convert(source, tmp_path / f"{jobs}.avi", Settings(jobs=jobs)).target for jobs in (1, 2, 5)]
+    assert len({movie.read_bytes() for movie in movies}) == 1
+
+
+def test_workers_keep_the_order_and_take_only_a_few_items_ahead() -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    with Workers(3) as workers:
+        for position, result in enumerate(workers.map(lambda: lambda number: number * 2, items())):
+            assert result == 2 * position
+            assert len(taken) <= position + 6
+
+
+def test_a_worker_that_fails_ends_the_run_with_its_own_error() -> None:
+    def fail(number: int) -> int:
+        if number == 3:
+            raise InputError("number three")
+        return number
+
+    with pytest.raises(InputError, match="number three"), Workers(2) as workers:
+        list(workers.map(lambda: fail, range(100)))
+
+
+def test_packets_past_the_bound_go_to_a_file_without_a_name_and_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "_KEPT_IN_MEMORY", 100)
+    with PacketSpool(tmp_path) as spool:
+        for size in range(40):
+            spool.append(np.full(size, size, np.uint8))
+        assert list(tmp_path.iterdir()) == []
+        for size in reversed(range(40)):
+            assert spool[size].tolist() == [size] * size
+
+
+def test_processors_and_directories_have_portable_fallbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("process_cpu_count", "sched_getaffinity"):
+        monkeypatch.delattr(os, name, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_processors() == 1
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    monkeypatch.delattr(os, "preadv")
+    monkeypatch.setattr("tempfile.TemporaryFile", tempfile.NamedTemporaryFile)
+    convert(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "x.avi")
+    assert len(frames(tmp_path / "x.avi")) == 6

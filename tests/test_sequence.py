@@ -1,0 +1,72 @@
+"""Which sections are shown, in which order."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from movies import LOSSLESS, packets, ramp, reference, run, sections_seen, write_mrc
+
+from mrc2movie import Settings
+from mrc2movie.sequence import sections_shown
+
+
+def order(tmp_path: Path, count: int, *options: str) -> list[int]:
+    """The section that each frame shows, found by its pixels."""
+    voxels = ramp(count, 4, 4, "float32")
+    source = write_mrc(tmp_path / "in.mrc", voxels)
+    assert run(source, tmp_path / "out", *LOSSLESS, "--range", f"0,{voxels.max()}", "--overwrite", *options) == 0
+    return sections_seen(tmp_path / "out" / "in.avi", reference(voxels, 0, float(voxels.max())))
+
+
+def test_forward_backward_shows_no_end_twice(tmp_path: Path) -> None:
+    assert order(tmp_path, 5) == [0, 1, 2, 3, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2, 1])])
+def test_forward_backward_of_few_sections(tmp_path: Path, count: int, expected: list[int]) -> None:
+    assert order(tmp_path, count) == expected
+
+
+def test_forward_and_backward_show_each_section_once(tmp_path: Path) -> None:
+    assert order(tmp_path, 4, "--playback", "forward") == [0, 1, 2, 3]
+    assert order(tmp_path, 4, "--playback", "backward") == [3, 2, 1, 0]
+
+
+def test_a_discarded_range_leaves_out_its_end(tmp_path: Path) -> None:
+    assert order(tmp_path, 6, "--discard_range", "1", "3", "--playback", "forward") == [0, 3, 4, 5]
+    assert order(tmp_path, 6, "--discard-range", "4", "99", "--playback", "forward") == [0, 1, 2, 3]
+
+
+def test_discarded_fractions_are_taken_from_both_ends(tmp_path: Path) -> None:
+    assert order(tmp_path, 10, "--discard_percentage", "0.1", "0.2", "--playback", "forward") == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_fractions_know_no_float_surprises() -> None:
+    for hundredths in range(100):
+        shown = sections_shown(100, Settings(discard_percentage=(hundredths / 100, 0.0)))
+        assert list(shown.numbers) == list(range(hundredths, 100))
+
+
+def test_discarding_everything_fails_with_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_mrc(tmp_path / "in.mrc", ramp())
+    assert run(source, tmp_path / "out", "--discard_range", "0", "4") == 1
+    assert "all 4 sections are discarded; discard fewer" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "in.avi").exists()
+
+
+def test_the_grey_range_is_that_of_the_sections_shown(tmp_path: Path) -> None:
+    voxels = ramp(4, 4, 4, "float32")
+    voxels[0] = 10_000 + np.arange(16).reshape(4, 4)
+    source = write_mrc(tmp_path / "in.mrc", voxels)
+    assert run(source, tmp_path / "out", *LOSSLESS, "--discard_range", "0", "1", "--playback", "forward") == 0
+    pictures = reference(voxels[1:], float(voxels[1:].min()), float(voxels[1:].max()))
+    assert sections_seen(tmp_path / "out" / "in.avi", pictures) == [0, 1, 2]
+
+
+def test_the_way_back_repeats_the_packets_of_the_way_forward(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "in.mrc", np.random.default_rng(0).normal(size=(7, 32, 32)).astype(np.float32))
+    assert run(source, tmp_path / "out") == 0
+    forward = packets(tmp_path / "out" / "in.avi")
+    assert len(forward) == 12
+    assert forward[7:] == forward[5:0:-1]
+    assert len(set(forward)) == 7
