@@ -303,6 +303,28 @@ def test_black_is_shown_black_and_white_white(tmp_path: Path, codec: str, small:
         assert (rows[5, 5] / scale, rows[5, 60] / scale) == pytest.approx((16, 235), abs=1)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_colours_are_shown_as_they_are(tmp_path: Path, way: list[str]) -> None:
+    settings = Settings(codec=way[1], format=way[3], small="--small" in way, quality=95, fps=25)
+    palette = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [224, 160, 32]]], np.uint8)
+    frames = [np.kron(np.roll(palette, turn, axis=1), np.ones((32, 32, 1), np.uint8)) for turn in range(2)]
+    path = tmp_path / f"x.{way[3]}"
+    writer = open_movie(path, (64, 64, 3), settings)
+    encode = writer.encoder()
+    for position, frame in enumerate(frames):
+        writer.write(encode(frame, position))
+    writer.close()
+    writer.verify(MovieFacts(2, 64, 64, 25), *frames)
+    with pytest.raises(OutputError, match="frame 0 does not come back"):
+        writer.verify(MovieFacts(2, 64, 64, 25), *frames[::-1])
+    tolerance = {"GIF": 37, "FFV1": 0, "MJPG": 6}.get(way[1], 5)
+    with av.open(str(path)) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    for picture, frame in zip(shown, frames, strict=True):
+        middles = (slice(16, 64, 32), slice(16, 64, 32))
+        assert np.abs(np.subtract(picture[middles], frame[middles], dtype=int)).max() <= tolerance
+
+
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv", "webm"])
 def test_a_movie_says_what_it_is_and_how_it_was_made(tmp_path: Path, container: str) -> None:
     source = write_mrc(tmp_path / "tilt 7.mrc", scene())

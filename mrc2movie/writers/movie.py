@@ -66,6 +66,7 @@ class MovieWriter(ABC):
     def __init__(self, path: Path, shape: tuple[int, ...], fps: float, codec: Codec, even: bool) -> None:
         self._path = path
         self._codec = codec
+        self._exact = codec.lossless
         self.fps = fps
         rows, columns = shape[:2]
         self.height, self.width = (rows + rows % 2, columns + columns % 2) if even else (rows, columns)
@@ -130,7 +131,7 @@ class MovieWriter(ABC):
             expected = np.asarray(cv2.cvtColor(expected, cv2.COLOR_RGB2GRAY), np.uint8)
         if decoded is None or decoded.shape != expected.shape:
             raise spoilt(f"frame {position} cannot be decoded")
-        if self._codec.lossless:
+        if self._exact:
             same = np.array_equal(decoded, expected)
         else:
             difference = np.subtract(decoded, expected, dtype=np.float32)
