@@ -521,7 +521,13 @@ def test_sizes_that_a_codec_cannot_hold_are_refused_with_advice(
 
 @pytest.mark.parametrize(
     ("codec", "shape", "largest"),
-    [("H264", (4096, 4096), 3072), ("H264", (100, 5000), 4096), ("VP9", (100, 9000), 8192), ("H264", (2304, 4096), 0)],
+    [
+        ("H264", (4096, 4096), 3072),
+        ("H264", (4096, 4100), 3072),
+        ("H264", (100, 5000), 4096),
+        ("VP9", (100, 9000), 8192),
+        ("H264", (2304, 4096), 0),
+    ],
 )
 def test_sizes_beyond_common_players_are_warned_about(
     tmp_path: Path, codec: str, shape: tuple[int, int], largest: int

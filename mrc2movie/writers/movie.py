@@ -22,6 +22,7 @@ Encode: TypeAlias = Callable[[Frame, int], Packet]
 
 _PIXEL_LIMIT = 2**31 // 8  # FFmpeg's av_image_check_size: (w + 128)(h + 128) must stay below
 _FPS_TOLERANCE = 0.0011  # OpenCV approximates the rate by a fraction to within 0.001
+_BLOCK = 16  # pixels: levels count macroblocks
 _LOSS_OF_DEVIATION, _LOSS_IN_GREYS = 1.1, 3.0
 
 
@@ -180,10 +181,16 @@ def _check_size(codec: Codec, width: int, height: int) -> tuple[str, ...]:
     if codec.played is None:
         return ()
     columns, rows = codec.played
-    if width * height <= columns * rows and max(width, height) <= max(columns, rows):
+    area = _whole_blocks(width) * _whole_blocks(height) / (columns * rows)
+    side = max(width, height) / max(columns, rows)
+    if area <= 1 and side <= 1:
         return ()
-    scale = min((columns * rows / (width * height)) ** 0.5, max(columns, rows) / max(width, height))
+    fitting = int(max(width, height) / max(area**0.5, side)) // _BLOCK * _BLOCK
     return (
         f"frames of {width} x {height} are larger than the {columns} x {rows} that common players show of "
-        f"{codec.name}: --max-size {int(max(width, height) * scale)} makes them fit",
+        f"{codec.name}: --max-size {fitting} makes them fit",
     )
+
+
+def _whole_blocks(side: int) -> int:
+    return -(-side // _BLOCK) * _BLOCK
