@@ -1,6 +1,7 @@
 """The command line: argv to Settings and a run, and the exit status."""
 
 import argparse
+import os
 import re
 import signal
 import sys
@@ -96,16 +97,18 @@ def _run(words: list[str]) -> int:
         return _info(info, settings, as_json)
     if as_json:
         raise UsageError("--json says what --info found", "give --info FILE... --json")
+    if demo is not None and source is not None:
+        raise UsageError("--demo takes no INPUT", "give --demo OUTPUT_DIR alone")
+    if demo is None and output_directory is None:
+        raise UsageError("INPUT and OUTPUT_DIR are needed", "see mrc2movie --help")
+    # NumPy's linear algebra is not used here: its threads would only spin while the sections wait.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Only now: NumPy and OpenCV take longer to import than a help text or a usage error should take.
     from mrc2movie import batch
     from mrc2movie.demo import make_demo
 
     if demo is not None:
-        if source is not None:
-            raise UsageError("--demo takes no INPUT", "give --demo OUTPUT_DIR alone")
         source, output_directory = make_demo(demo), demo
-    if output_directory is None:
-        raise UsageError("INPUT and OUTPUT_DIR are needed", "see mrc2movie --help")
     log_file = Path(settings.log) if settings.log else output_directory / "mrc2movie.log"
     jobs = batch.plan(source, output_directory, settings)
     with console.logging_to(None if settings.dry_run else log_file, settings, words):

@@ -68,6 +68,7 @@ class GreyRange:
     Attributes:
         low: This value and all below become 0; equal to `high` where the data are constant: all becomes mid-grey.
         high: This value and all above become 255.
+        saturates: Whether finite voxels lie outside.
         nonfinite: Whether NaN or infinite voxels occur; they become 0.
         notes: What the user may want to know about the choice.
         warnings: What the user should know about the data.
@@ -75,6 +76,7 @@ class GreyRange:
 
     low: float
     high: float
+    saturates: bool = True
     nonfinite: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -160,7 +162,7 @@ def choose_range(statistics: Statistics, rule: GreyRule) -> GreyRange:
     if minimum >= maximum:
         value = minimum if minimum == maximum else 0.0  # 0 stands for none at all: every voxel is black
         warnings.append(f"no two {'finite ' if nonfinite else ''}voxels differ: there is no contrast to show")
-        return GreyRange(value, value, nonfinite, warnings=tuple(warnings))
+        return GreyRange(value, value, nonfinite=nonfinite, warnings=tuple(warnings))
     low, high = minimum, maximum
     match rule.kind:
         case "auto":
@@ -189,7 +191,8 @@ def choose_range(statistics: Statistics, rule: GreyRule) -> GreyRange:
     if not low < high:
         warnings.append(f"the range rule finds no width at {low:g}: minimum and maximum serve instead")
         low, high = minimum, maximum
-    return GreyRange(low, high, nonfinite, tuple(notes), tuple(warnings))
+    saturates = low > minimum or high < maximum
+    return GreyRange(low, high, saturates, nonfinite, tuple(notes), tuple(warnings))
 
 
 def _percentiles(ascending: NDArray[np.generic], *percentiles: float) -> list[float]:
@@ -216,19 +219,23 @@ def to_8bit(section: NDArray[np.generic], grey_range: GreyRange) -> NDArray[np.u
         grey.fill(MID_GREY)
     else:
         width = grey_range.high - grey_range.low
-        # float32 holds all of 16 bits and of itself, and is twice as fast; integers of 32 bits and widths near the
-        # ends of its own range need float64.
-        working = np.result_type(section.dtype, np.float32 if 1e-30 < width < 1e30 else np.float64)
-        low, scale = working.type(grey_range.low), working.type(255 / width)
+        # float32 holds all of 16 bits and of itself, and is twice as fast. Integers of 32 bits need float64, and so do
+        # widths near the ends of float32, which OpenCV cannot scale in one step.
+        precise = section.dtype.itemsize > 4 or section.dtype in (np.int32, np.uint32) or not 1e-30 < width < 1e30
+        working = np.dtype(np.float64 if precise else np.float32)
+        low, span = working.type(grey_range.low), working.type(width)
         rows = max(1, _BLOCK_VOXELS // math.prod(section.shape[1:]))
         scratch = np.empty((rows, *section.shape[1:]), working)
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, section.shape[0], rows):
                 block = section[start : start + rows]
                 value = np.subtract(block, low, out=scratch[: len(block)], dtype=working)
-                value *= scale
-                value.clip(0, 255, out=value)
-                cv2.convertScaleAbs(value, grey[start : start + rows])  # rounds; nothing is negative here
+                if grey_range.saturates:
+                    value.clip(0, span, out=value)
+                if precise:
+                    value /= span
+                # Scales, rounds and saturates in one pass; nothing is negative here.
+                cv2.convertScaleAbs(value, grey[start : start + rows], 255 if precise else 255 / width)
     if grey_range.nonfinite:
         grey[~np.isfinite(section)] = 0
     return grey
