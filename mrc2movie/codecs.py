@@ -39,7 +39,8 @@ class Codec:
         name: As ``--codec`` takes it.
         formats: The containers that can hold it; the first is the one for ``--codec`` alone.
         encoder: FFmpeg's name of the encoder; empty where OpenCV encodes.
-        pixels: FFmpeg's name of the pixel format.
+        pixels: FFmpeg's name of the pixel format for grey frames.
+        colours: FFmpeg's name of the pixel format for frames in colour, where it is another.
         frames: Every frame encoded for itself, in parallel; None where OpenCV encodes.
         small: Frames predicted from each other; None where the codec cannot.
         lossless: Whether frames come back exactly as they were rendered.
@@ -54,6 +55,7 @@ class Codec:
     formats: tuple[str, ...]
     encoder: str = ""
     pixels: str = "yuv420p"
+    colours: str = ""
     frames: Mode | None = None
     small: Mode | None = None
     lossless: bool = False
@@ -149,6 +151,7 @@ FFV1 = Codec(
     formats=("avi", "mkv"),
     encoder="ffv1",
     pixels="gray",
+    colours="bgr0",
     frames=Mode({"level": "3", "g": "1", "context": "0"}),
     lossless=True,
 )
@@ -168,6 +171,7 @@ GIF = Codec(
     formats=("gif",),
     encoder="gif",
     pixels="gray",
+    colours="rgb8",
     # Every frame whole, and not what differs from the frame before: in noise all does.
     frames=Mode({"gifflags": "-offsetting-transdiff"}),
     lossless=True,

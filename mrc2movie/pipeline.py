@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from mrc2movie import __version__
+from mrc2movie.codecs import FORMATS
 from mrc2movie.contrast import (
     GreyRange,
     Sampling,
@@ -24,7 +25,7 @@ from mrc2movie.contrast import (
     collect,
     section_statistics,
 )
-from mrc2movie.errors import InputError, about
+from mrc2movie.errors import InputError, UsageError, about
 from mrc2movie.parallel import Workers, available_processors
 from mrc2movie.publish import PacketSpool, flush_to_disk, hidden_temporary, move_into_place
 from mrc2movie.readers import open_volume
@@ -148,15 +149,17 @@ def convert(
     Args:
         source: An MRC file.
         target: The movie; its directory must exist.
-        settings: All options; the defaults where None.
+        settings: All options; the defaults, in the format that the target is named for, where None.
         on_section: Called in this thread after each section.
 
     Raises:
         InputError: The source cannot be read, or all its sections are discarded.
         OutputError: The movie cannot be written.
         Mrc2movieError: The codec cannot hold such frames.
+        UsageError: The target is named for another format than that of the settings.
     """
-    source, target, settings = Path(source), Path(target), settings or Settings()
+    source, target = Path(source), Path(target)
+    settings = _settings_for(target, settings)
     begin = time.perf_counter()
     with (
         about(source),
@@ -271,6 +274,16 @@ def write_movie(
     with watch.stage("verifying"):
         writer.verify(facts, rendered[0], rendered[last])
     return facts
+
+
+def _settings_for(target: Path, settings: Settings | None) -> Settings:
+    container = target.suffix[1:].lower()
+    if container not in FORMATS:
+        return settings or Settings()
+    settings = settings or Settings(format=container)
+    if settings.format != container:
+        raise UsageError(f"{target.name} is named for another format than {settings.format}", "set format or rename it")
+    return settings
 
 
 @contextmanager

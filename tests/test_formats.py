@@ -117,6 +117,8 @@ def test_one_or_two_sections_make_a_movie(tmp_path: Path, container: str, sectio
     movie = tmp_path / f"in.{container}"
     convert(write_mrc(tmp_path / "in.mrc", scene(sections)), movie, Settings(format=container))
     assert len(pictures(movie)) == sections
+    with av.open(str(movie)) as opened:
+        assert opened.duration == pytest.approx(sections / 30 * 1e6, abs=7e3)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,14 @@ def test_one_or_two_sections_make_a_movie(tmp_path: Path, container: str, sectio
 def test_format_and_codec_each_imply_the_other(given: Any, codec: str, container: str) -> None:
     settings = Settings(**given)
     assert (settings.codec, settings.format) == (codec, container)
+
+
+def test_through_the_api_the_name_of_the_movie_is_its_format(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "in.mrc", scene())
+    assert convert(source, tmp_path / "in.MP4").record.settings["codec"] == "H264"
+    assert len(pictures(tmp_path / "in.MP4")) == 8
+    with pytest.raises(UsageError, match=r"in\.mp4 is named for another format than webm"):
+        convert(source, tmp_path / "in.mp4", Settings(format="webm"))
 
 
 @pytest.mark.parametrize(
@@ -291,6 +301,28 @@ def test_black_is_shown_black_and_white_white(tmp_path: Path, codec: str, small:
         scale = 4 if codec == "PRORES" else 1
         rows = luma.reshape(frame.height, -1)
         assert (rows[5, 5] / scale, rows[5, 60] / scale) == pytest.approx((16, 235), abs=1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_colours_are_shown_as_they_are(tmp_path: Path, way: list[str]) -> None:
+    settings = Settings(codec=way[1], format=way[3], small="--small" in way, quality=95, fps=25)
+    palette = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [224, 160, 32]]], np.uint8)
+    frames = [np.kron(np.roll(palette, turn, axis=1), np.ones((32, 32, 1), np.uint8)) for turn in range(2)]
+    path = tmp_path / f"x.{way[3]}"
+    writer = open_movie(path, (64, 64, 3), settings)
+    encode = writer.encoder()
+    for position, frame in enumerate(frames):
+        writer.write(encode(frame, position))
+    writer.close()
+    writer.verify(MovieFacts(2, 64, 64, 25), *frames)
+    with pytest.raises(OutputError, match="frame 0 does not come back"):
+        writer.verify(MovieFacts(2, 64, 64, 25), *frames[::-1])
+    tolerance = {"GIF": 37, "FFV1": 0, "MJPG": 6}.get(way[1], 5)
+    with av.open(str(path)) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    for picture, frame in zip(shown, frames, strict=True):
+        middles = (slice(16, 64, 32), slice(16, 64, 32))
+        assert np.abs(np.subtract(picture[middles], frame[middles], dtype=int)).max() <= tolerance
 
 
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv", "webm"])
@@ -489,7 +521,13 @@ def test_sizes_that_a_codec_cannot_hold_are_refused_with_advice(
 
 @pytest.mark.parametrize(
     ("codec", "shape", "largest"),
-    [("H264", (4096, 4096), 3072), ("H264", (100, 5000), 4096), ("VP9", (100, 9000), 8192), ("H264", (2304, 4096), 0)],
+    [
+        ("H264", (4096, 4096), 3072),
+        ("H264", (4096, 4100), 3056),
+        ("H264", (100, 5000), 4096),
+        ("VP9", (100, 9000), 8192),
+        ("H264", (2304, 4096), 0),
+    ],
 )
 def test_sizes_beyond_common_players_are_warned_about(
     tmp_path: Path, codec: str, shape: tuple[int, int], largest: int
@@ -534,6 +572,19 @@ def test_a_movie_that_was_not_written_well_is_found_out(tmp_path: Path, containe
     path.write_bytes(bytes(len(whole)))
     with pytest.raises(OutputError, match="not written well"):
         writer.verify(right, frames[0], frames[-1])
+
+
+def test_a_wrong_byte_in_an_avi_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.avi"
+    frame = rng.integers(0, 256, (64, 64)).astype(np.uint8)
+    writer = open_movie(path, (64, 64), Settings())
+    writer.write(writer.encoder()(frame, 0))
+    writer.close()
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"\xff\xd9") - 3] ^= 1  # the last pixels of the JPEG
+    path.write_bytes(data)
+    with pytest.raises(OutputError, match="frame 0 does not come back"):
+        writer.verify(MovieFacts(1, 64, 64, 30), frame, frame)
 
 
 @pytest.mark.parametrize("quality", [1, 30])

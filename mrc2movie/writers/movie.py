@@ -22,6 +22,7 @@ Encode: TypeAlias = Callable[[Frame, int], Packet]
 
 _PIXEL_LIMIT = 2**31 // 8  # FFmpeg's av_image_check_size: (w + 128)(h + 128) must stay below
 _FPS_TOLERANCE = 0.0011  # OpenCV approximates the rate by a fraction to within 0.001
+_BLOCK = 16  # pixels: levels count macroblocks
 _LOSS_OF_DEVIATION, _LOSS_IN_GREYS = 1.1, 3.0
 
 
@@ -66,6 +67,7 @@ class MovieWriter(ABC):
     def __init__(self, path: Path, shape: tuple[int, ...], fps: float, codec: Codec, even: bool) -> None:
         self._path = path
         self._codec = codec
+        self._exact = codec.lossless
         self.fps = fps
         rows, columns = shape[:2]
         self.height, self.width = (rows + rows % 2, columns + columns % 2) if even else (rows, columns)
@@ -130,7 +132,7 @@ class MovieWriter(ABC):
             expected = np.asarray(cv2.cvtColor(expected, cv2.COLOR_RGB2GRAY), np.uint8)
         if decoded is None or decoded.shape != expected.shape:
             raise spoilt(f"frame {position} cannot be decoded")
-        if self._codec.lossless:
+        if self._exact:
             same = np.array_equal(decoded, expected)
         else:
             difference = np.subtract(decoded, expected, dtype=np.float32)
@@ -179,10 +181,16 @@ def _check_size(codec: Codec, width: int, height: int) -> tuple[str, ...]:
     if codec.played is None:
         return ()
     columns, rows = codec.played
-    if width * height <= columns * rows and max(width, height) <= max(columns, rows):
+    area = _whole_blocks(width) * _whole_blocks(height) / (columns * rows)
+    side = max(width, height) / max(columns, rows)
+    if area <= 1 and side <= 1:
         return ()
-    scale = min((columns * rows / (width * height)) ** 0.5, max(columns, rows) / max(width, height))
+    fitting = int(max(width, height) / max(area**0.5, side)) // _BLOCK * _BLOCK
     return (
         f"frames of {width} x {height} are larger than the {columns} x {rows} that common players show of "
-        f"{codec.name}: --max-size {int(max(width, height) * scale)} makes them fit",
+        f"{codec.name}: --max-size {fitting} makes them fit",
     )
+
+
+def _whole_blocks(side: int) -> int:
+    return -(-side // _BLOCK) * _BLOCK

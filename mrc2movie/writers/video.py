@@ -20,6 +20,7 @@ import numpy as np
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import DTypeLike, NDArray
 
 import mrc2movie
@@ -30,9 +31,8 @@ from mrc2movie.render import Frame
 from mrc2movie.settings import Settings
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
 
-# The encoders write to standard error unless told before their first use.
+# The encoder of AV1 writes to standard error unless told before its first use.
 os.environ.setdefault("SVT_LOG", "0")
-av.logging.set_level(None)
 
 _CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "gif": "gif"}
 _CONTAINER_OPTIONS = {
@@ -84,17 +84,17 @@ PIXEL_FORMATS = {
 }
 
 
-class Canvas:
+class GreyCanvas:
     """A frame of FFmpeg's that is drawn again and again.
 
     Args:
-        pixels: FFmpeg's name of the pixel format.
+        form: How grey values are kept.
+        pixels: FFmpeg's name for it.
         height: Rows.
         width: Columns.
     """
 
-    def __init__(self, pixels: str, height: int, width: int) -> None:
-        form = PIXEL_FORMATS[pixels]
+    def __init__(self, form: PixelFormat, pixels: str, height: int, width: int) -> None:
         self._table = form.table
         self._video_frame = VideoFrame(width, height, pixels)
         grey, *colours = (
@@ -109,6 +109,25 @@ class Canvas:
         cv2.LUT(frame, self._table, self._grey)
         self._video_frame.pts = time
         return self._video_frame
+
+
+class ColourCanvas:
+    """Where frames in red, green and blue become what an encoder takes.
+
+    Args:
+        pixels: FFmpeg's name of the pixel format.
+    """
+
+    def __init__(self, pixels: str) -> None:
+        self._pixels = pixels
+        self._reformatter = VideoReformatter()
+
+    def draw(self, frame: Frame, time: int) -> VideoFrame:
+        """A frame of FFmpeg's."""
+        rgb = VideoFrame.from_ndarray(frame, format="rgb24")
+        drawn = self._reformatter.reformat(rgb, format=self._pixels, dst_colorspace=Colorspace.ITU709)
+        drawn.pts = time
+        return drawn
 
 
 class VideoMovie(MovieWriter):
@@ -130,10 +149,13 @@ class VideoMovie(MovieWriter):
     def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
         codec = find_codec(settings.codec)
         self._form = PIXEL_FORMATS[codec.pixels]
+        self._in_colour = len(shape) == 3
+        self._pixels = codec.colours if self._in_colour and codec.colours else codec.pixels
         self._rate = Fraction(str(settings.fps)).limit_denominator(1001)  # 30000/1001 is as fine as rates come
         if codec is GIF:
             self._rate = Fraction(100, max(_GIF_SHORTEST_DELAY, round(100 / self._rate)))
         super().__init__(path, shape, float(self._rate), codec, even=self._form.neutral is not None)
+        self._exact &= not (self._in_colour and codec is GIF)  # which has 256 of them
         if codec is GIF and self._rate != Fraction(str(settings.fps)):
             said = f"a GIF counts hundredths of a second: {self.fps:.4g} frames a second instead of {settings.fps:g}"
             if settings.fps * _GIF_SHORTEST_DELAY > 100:
@@ -167,9 +189,14 @@ class VideoMovie(MovieWriter):
         with _writing():
             self._container.start_encoding()
 
+    def _canvas(self) -> GreyCanvas | ColourCanvas:
+        if self._in_colour:
+            return ColourCanvas(self._pixels)
+        return GreyCanvas(self._form, self._pixels, self.height, self.width)
+
     def _configured(self, context: VideoCodecContext) -> VideoCodecContext:
         context.width, context.height = self.width, self.height
-        context.pix_fmt = self._codec.pixels
+        context.pix_fmt = self._pixels
         context.framerate = self._rate
         context.time_base = 1 / self._rate
         context.thread_count = self._threads
@@ -228,8 +255,9 @@ class VideoMovie(MovieWriter):
     def _grey(self, shown: VideoFrame | None) -> Frame | None:
         if shown is None:
             return None
-        if shown.format.name != self._codec.pixels:  # a GIF comes back as colours
-            return np.asarray(shown.to_ndarray(format="gray"), np.uint8)
+        if self._in_colour or shown.format.name != self._pixels:  # a GIF always comes back in colour
+            rgb = shown.to_ndarray(format="rgb24")
+            return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
         samples = np.frombuffer(memoryview(shown.planes[0]), self._form.dtype).reshape(shown.height, -1)
         return self._form.grey(samples[:, : shown.width])
 
@@ -250,7 +278,7 @@ class IndependentFrames(VideoMovie):
 
     def encoder(self) -> Encode:
         """An encoder that takes whichever of FFmpeg's is idle: for H.264 one whose turn is even or odd as wanted."""
-        canvas = Canvas(self._codec.pixels, self.height, self.width)
+        canvas = self._canvas()
 
         def encode(frame: Frame, position: int) -> Packet:
             phase = position % self._phases
@@ -280,7 +308,7 @@ class IndependentFrames(VideoMovie):
         header = self._gif_header if self._written == 0 else b""
         muxed = av.Packet(header + packet.tobytes())
         muxed.pts = muxed.dts = self._written
-        muxed.duration, muxed.time_base = 1, 1 / self._rate
+        muxed.time_base = 1 / self._rate
         muxed.is_keyframe = True
         self._written += 1
         self._mux(muxed)
@@ -293,7 +321,7 @@ class _Encoder:
     context: VideoCodecContext
     time: int = 0
 
-    def __call__(self, canvas: Canvas, frame: Frame) -> bytes:
+    def __call__(self, canvas: GreyCanvas | ColourCanvas, frame: Frame) -> bytes:
         (packet,) = self.context.encode(canvas.draw(frame, self.time))
         self.time += 1
         return bytes(packet)
@@ -308,7 +336,7 @@ class PredictedFrames(VideoMovie):
     def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
         self._threads = settings.jobs or available_processors()
         super().__init__(path, shape, settings, title)
-        self._canvas = Canvas(self._codec.pixels, self.height, self.width)
+        self._drawing = self._canvas()
         self._open = True
 
     def encoder(self) -> Encode:
@@ -321,7 +349,8 @@ class PredictedFrames(VideoMovie):
 
     def write(self, packet: Packet) -> None:
         """Encode and append a frame."""
-        drawn = self._canvas.draw(packet.reshape(self.height, self.width), self._written)
+        frame = packet.reshape((self.height, self.width, 3) if self._in_colour else (self.height, self.width))
+        drawn = self._drawing.draw(frame, self._written)
         self._written += 1
         for encoded in self._own_encoder.encode(drawn):
             self._mux(encoded)

@@ -1,0 +1,163 @@
+"""Movies in a real browser: Chromium, headless, shows the right pixels of the section that it is sent to."""
+
+import base64
+import json
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from movies import reference, write_mrc
+from numpy.typing import NDArray
+
+from mrc2movie import Settings, convert
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = (
+    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+    *("disable-background-networking", "disable-component-update", "disable-sync"),
+)
+FPS = 5
+PAGE = """<!doctype html><title>movie</title><video muted preload="auto"></video><script>
+const video = document.querySelector("video");
+function once(name) {
+  return new Promise((resolve, reject) => {
+    video.addEventListener(name, resolve, {once: true});
+    video.addEventListener("error", () => reject(new Error(video.error.message)), {once: true});
+  });
+}
+async function load(name) {
+  video.src = name;
+  await once("canplaythrough");
+  return {duration: video.duration, width: video.videoWidth, height: video.videoHeight};
+}
+async function picture(time) {
+  const there = once("seeked");
+  video.currentTime = time;
+  await there;
+  const canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  const context = canvas.getContext("2d");
+  context.drawImage(video, 0, 0);
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  let text = "";
+  for (const value of pixels) text += String.fromCharCode(value);
+  return btoa(text);
+}
+</script>"""
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM.exists() and DRIVER.exists()), reason="no chromium and chromium-driver on this system"
+)
+
+
+class RangeHandler(SimpleHTTPRequestHandler):
+    """Serves parts of a file, too: without them a browser cannot seek."""
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not wanted or not path.is_file():
+            super().do_GET()
+            return
+        data = path.read_bytes()
+        first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+        self.send_response(206)
+        self.send_header("Content-Type", self.guess_type(path))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.end_headers()
+        self.wfile.write(data[first : last + 1])
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a web site, and its directory."""
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "page.html").write_text(PAGE)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHandler, directory=str(directory))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", directory
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium with a profile of its own."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(f"--{flag}")
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_script_timeout(30)
+    yield driver
+    driver.quit()
+
+
+def call(browser: Any, expression: str) -> Any:
+    """The value of a promise of the page."""
+    answer = browser.execute_async_script(
+        f"const done = arguments[0]; {expression}.then(v => done(JSON.stringify(v)), e => done(`no: ${{e.message}}`));"
+    )
+    assert not answer.startswith("no:"), answer
+    return json.loads(answer)
+
+
+def wandering_bar(sections: int, rows: int, columns: int) -> NDArray[np.float32]:
+    """(z, y, x), black at the left and white at the right; a bar near the top of the picture goes right with z."""
+    volume = np.zeros((sections, rows, columns), np.float32)
+    volume[:] = np.linspace(0, 255, columns)
+    for z in range(sections):
+        volume[z, -24:-8, 8 + 12 * z : 20 + 12 * z] = 255 - volume[z, -24:-8, 8 + 12 * z : 20 + 12 * z]
+    return volume
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "small"),
+    [
+        ("mp4", "H264", False),
+        ("mp4", "H264", True),
+        ("webm", "VP9", False),
+        ("webm", "VP9", True),
+        ("mp4", "AV1", False),
+    ],
+)
+def test_a_browser_loads_the_movie_and_shows_each_section_where_it_is_sent(
+    site: tuple[str, Path], browser: Any, container: str, codec: str, small: bool
+) -> None:
+    address, directory = site
+    sections, rows, columns = 9, 95, 128
+    voxels = wandering_bar(sections, rows, columns)
+    settings = Settings(format=container, codec=codec, small=small, fps=FPS, clip_limit=0, range="0,255")
+    name = f"{codec}{small:d}.{container}"
+    convert(write_mrc(directory / "in.mrc", voxels), directory / name, settings)
+    expected = [np.pad(picture, ((0, 1), (0, 0)), mode="edge") for picture in reference(voxels, 0, 255)]
+
+    browser.get(f"{address}/page.html")
+    loaded = call(browser, f"load('{name}')")
+    frames = 2 * sections - 2
+    assert loaded["duration"] == pytest.approx(frames / FPS, abs=0.002)
+    assert (loaded["width"], loaded["height"]) == (columns, rows + 1)
+    for frame, section in [(7, 7), (0, 0), (15, 1), (8, 8), (9, 7), (3, 3), (14, 2)]:
+        data = base64.b64decode(call(browser, f"picture({(frame + 0.5) / FPS})"))
+        shown = np.frombuffer(data, np.uint8).reshape(rows + 1, columns, 4)
+        losses = [float(np.abs(np.subtract(shown[..., 1], picture, dtype=int)).mean()) for picture in expected]
+        assert int(np.argmin(losses)) == section
+        assert losses[section] <= 2
+        assert np.ptp(shown[..., :3], axis=2).max() <= (6 if codec == "AV1" else 1), "it has colours"
+        assert shown[60:, 0, 1].max() <= 3, "black is not black"
+        assert shown[60:, -1, 1].min() >= 252, "white is not white"
