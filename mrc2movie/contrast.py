@@ -1,8 +1,9 @@
 """Grey values: the measuring pass, the grey range, the way to 8 bits. Arrays and numbers in, arrays out."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ extremes of 10^10 normal voxels are 2.1 times as far apart as these percentiles.
 (302..45804, 99.8 % between 1810 and 5591) is 12 times as wide."""
 
 MID_GREY = 128
+_OPENCV_DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
 _BLOCK_VOXELS = 1 << 17
 """Voxels converted at a time: the 32-bit scratch of a block stays in the second-level cache."""
 
@@ -204,12 +206,13 @@ def _mean_and_deviation(sample: NDArray[np.generic]) -> tuple[float, float]:
     return float(sample.mean(dtype=np.float64)), float(sample.std(dtype=np.float64))
 
 
-def to_8bit(section: NDArray[np.generic], grey_range: GreyRange) -> NDArray[np.uint8]:
+def to_8bit(section: NDArray[np.generic], grey_range: GreyRange, upside_down: bool = False) -> NDArray[np.uint8]:
     """Map the grey range to 0 … 255, rounded and saturated; NaN and infinity become 0.
 
     Args:
         section: (y, x) of any real native dtype, or (y, x, 3) in colour.
         grey_range: Its ends become 0 and 255, in every channel.
+        upside_down: Whether the first row of the section becomes the last of the result.
 
     Returns:
         uint8 of the same shape, contiguous.
@@ -218,24 +221,67 @@ def to_8bit(section: NDArray[np.generic], grey_range: GreyRange) -> NDArray[np.u
     if grey_range.constant:
         grey.fill(MID_GREY)
     else:
-        width = grey_range.high - grey_range.low
-        # float32 holds all of 16 bits and of itself, and is twice as fast. Integers of 32 bits need float64, and so do
-        # widths near the ends of float32, which OpenCV cannot scale in one step.
-        precise = section.dtype.itemsize > 4 or section.dtype in (np.int32, np.uint32) or not 1e-30 < width < 1e30
-        working = np.dtype(np.float64 if precise else np.float32)
-        low, span = working.type(grey_range.low), working.type(width)
-        rows = max(1, _BLOCK_VOXELS // math.prod(section.shape[1:]))
-        scratch = np.empty((rows, *section.shape[1:]), working)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, section.shape[0], rows):
-                block = section[start : start + rows]
-                value = np.subtract(block, low, out=scratch[: len(block)], dtype=working)
-                if grey_range.saturates:
-                    value.clip(0, span, out=value)
-                if precise:
-                    value /= span
-                # Scales, rounds and saturates in one pass; nothing is negative here.
-                cv2.convertScaleAbs(value, grey[start : start + rows], 255 if precise else 255 / width)
+        convert = _one_step(section.dtype, grey_range) or _two_steps(section, grey_range)
+        rows, height = _block_rows(section), len(section)
+        for start in range(0, height, rows):
+            end = min(start + rows, height)
+            place = grey[height - end : height - start] if upside_down else grey[start:end]
+            convert(section[start:end], place)
+            if upside_down:  # while the block is in the cache
+                cv2.flip(place, 0, place)
     if grey_range.nonfinite:
-        grey[~np.isfinite(section)] = 0
+        grey[not_finite(section, upside_down)] = 0
     return grey
+
+
+def _block_rows(section: NDArray[np.generic]) -> int:
+    return max(1, _BLOCK_VOXELS // math.prod(section.shape[1:]))
+
+
+_Convert: TypeAlias = Callable[[NDArray[Any], NDArray[np.uint8]], object]
+"""Converts a block of rows into its place."""
+
+
+def _one_step(dtype: np.dtype[np.generic], grey_range: GreyRange) -> _Convert | None:
+    """OpenCV's conversion, which adds after it has multiplied: where nothing saturates, and float32 is exact enough.
+
+    It takes the absolute value of what is below black, and wraps far above white. Where the range is far from zero for
+    its width the sum loses digits; up to a ratio of 64 that is less than 0.001 of a grey value.
+    """
+    low, high = grey_range.low, grey_range.high
+    width = high - low
+    far = max(abs(low), abs(high)) > 64 * width
+    if grey_range.saturates or far or dtype not in _OPENCV_DTYPES or not 1e-30 < width < 1e30:
+        return None
+    scale = 255 / width
+    return lambda block, place: cv2.convertScaleAbs(block, place, scale, -low * scale)
+
+
+def _two_steps(section: NDArray[np.generic], grey_range: GreyRange) -> _Convert:
+    """Subtract and saturate, then scale and round: right for all voxels and ranges.
+
+    float32 holds all of 16 bits and of itself, and is twice as fast. Integers of 32 bits need float64, and so do widths
+    near the ends of float32, which OpenCV cannot scale in one step.
+    """
+    width = grey_range.high - grey_range.low
+    precise = section.dtype.itemsize > 4 or section.dtype in (np.int32, np.uint32) or not 1e-30 < width < 1e30
+    working = np.dtype(np.float64 if precise else np.float32)
+    low, span = working.type(grey_range.low), working.type(width)
+    scratch = np.empty((_block_rows(section), *section.shape[1:]), working)
+
+    def convert(block: NDArray[np.generic], place: NDArray[np.uint8]) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = np.subtract(block, low, out=scratch[: len(block)], dtype=working)
+            if grey_range.saturates:
+                value.clip(0, span, out=value)
+            if precise:
+                value /= span
+        cv2.convertScaleAbs(value, place, 255 if precise else 255 / width)  # nothing is negative here
+
+    return convert
+
+
+def not_finite(section: NDArray[np.generic], upside_down: bool) -> NDArray[np.bool_]:
+    """Where the frame of a section shows NaN or infinity: (y, x), or (y, x, 3) in colour."""
+    finite: NDArray[np.bool_] = np.isfinite(section[::-1] if upside_down else section)
+    return ~finite

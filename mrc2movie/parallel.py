@@ -58,6 +58,10 @@ class Workers:
         while pending:
             yield pending.popleft().result()
 
+    def start(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+        """Begin a single piece of work beside that of the calling thread."""
+        return self._pool.submit(function, item)
+
     def __enter__(self) -> "Workers":
         return self
 

@@ -178,9 +178,7 @@ def convert(
         )
         with about(target), hidden_temporary(target) as hidden:
             writer = open_movie(hidden, showing.shape, settings, target.stem)
-            facts = write_movie(showing, look, writer, settings, target.parent)
-            with showing.watch.stage("flushing"):
-                flush_to_disk(hidden)
+            facts = write_movie(showing, look, writer, settings, hidden)
             record = Record(
                 source=read_from,
                 movie=replace(FileStamp.of(hidden), name=target.name),
@@ -233,9 +231,7 @@ def measure(showing: Showing, rule: GreyRule) -> GreyRange:
     return choose_range(collect(showing.map("measuring", make_worker)), rule)
 
 
-def write_movie(
-    showing: Showing, look: Look, writer: MovieWriter, settings: Settings, spool_directory: Path
-) -> MovieFacts:
+def write_movie(showing: Showing, look: Look, writer: MovieWriter, settings: Settings, path: Path) -> MovieFacts:
     """The second pass: every section rendered and encoded once, written in order, and written again on the way back.
 
     Raises:
@@ -259,7 +255,7 @@ def write_movie(
 
         return work
 
-    with closing(writer), PacketSpool(spool_directory) as spool:
+    with closing(writer), PacketSpool(path.parent) as spool:
         for packet in showing.map("converting", make_worker):
             with watch.stage("writing"):
                 writer.write(packet)
@@ -271,8 +267,10 @@ def write_movie(
         with watch.stage("writing"):
             writer.close()
     facts = MovieFacts(len(showing.numbers) + len(back), writer.width, writer.height, writer.fps)
-    with watch.stage("verifying"):
+    with watch.stage("flushing and verifying"):
+        flushed = showing.workers.start(flush_to_disk, path)
         writer.verify(facts, rendered[0], rendered[last])
+        flushed.result()
     return facts
 
 

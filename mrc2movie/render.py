@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.contrast import GreyRange, to_8bit
+from mrc2movie.contrast import GreyRange, not_finite, to_8bit
 from mrc2movie.settings import Settings
 
 Frame: TypeAlias = NDArray[np.uint8]
@@ -94,9 +94,8 @@ class Renderer:
 
     def __call__(self, section: NDArray[np.generic]) -> Frame:
         """Render one section, (y, x) of any real native dtype or (y, x, 3) in colour."""
-        frame = to_8bit(section, self._look.grey_range)
-        if self._look.row0_at_bottom:
-            cv2.flip(frame, 0, frame)
+        look = self._look
+        frame = to_8bit(section, look.grey_range, upside_down=look.row0_at_bottom)
         if self._clahe is None:
             return frame
         if frame.ndim == 3:  # only the lightness is equalised, so that hues stay what they are
@@ -104,7 +103,6 @@ class Renderer:
             lightness[..., 0] = self._clahe.apply(lightness[..., 0])
             return np.asarray(cv2.cvtColor(lightness, cv2.COLOR_YCrCb2RGB), np.uint8)
         equalised = np.asarray(self._clahe.apply(frame), np.uint8)
-        if self._look.grey_range.nonfinite:
-            upright = section[::-1] if self._look.row0_at_bottom else section
-            equalised[~np.isfinite(upright)] = 0
+        if look.grey_range.nonfinite:
+            equalised[not_finite(section, look.row0_at_bottom)] = 0
         return equalised

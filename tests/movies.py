@@ -38,8 +38,12 @@ def packets(movie: Path) -> list[bytes]:
 
 def frames(movie: Path) -> list[NDArray[np.uint8]]:
     """The decoded frames of a movie: (y, x), grey."""
-    capture = cv2.VideoCapture(str(movie), cv2.CAP_FFMPEG)
-    return [frame[..., 0] for frame in _read_all(capture)]
+    return [frame[..., 0] for frame in coloured_frames(movie)]
+
+
+def coloured_frames(movie: Path) -> list[NDArray[np.uint8]]:
+    """The decoded frames of a movie: (y, x, 3), blue, green, red."""
+    return _read_all(cv2.VideoCapture(str(movie), cv2.CAP_FFMPEG))
 
 
 def _read_all(capture: cv2.VideoCapture) -> list[NDArray[np.uint8]]:

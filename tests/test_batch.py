@@ -126,7 +126,7 @@ def test_a_bad_file_gets_one_line_and_never_stops_the_others(
     assert run(stacks, tmp_path / "out") == 1
     assert names(tmp_path / "out") == [".mrc2movie/a.avi.json", ".mrc2movie/b.avi.json", "a.avi", "b.avi"]
     lines = capsys.readouterr().err.splitlines()
-    assert [line for line in lines if "aa.mrc" in line] == [f"{stacks}/aa.mrc: is no MRC file but a text"]
+    assert [line for line in lines if "aa.mrc" in line] == [f"{stacks}/aa.mrc: is no MRC file but a text file"]
     assert lines[-1] == "2 converted, 1 failed"
 
 
@@ -201,15 +201,9 @@ def test_the_record_says_how_the_movie_was_made(stacks: Path, tmp_path: Path) ->
     assert record["grey_range"] == [60.0, 299.0]
     assert record["sections"] == [1, 2, 3, 4]
     assert record["frames"] == {"frames": 6, "width": 10, "height": 6, "fps": 30.0}
-    assert set(record["seconds"]) == {
-        "reading",
-        "measuring",
-        "contrast",
-        "encoding",
-        "writing",
-        "verifying",
-        "flushing",
-    }
+    assert list(record["seconds"]) == [
+        *("reading", "measuring", "contrast", "encoding", "writing", "flushing and verifying")
+    ]
     assert record["header"]["mode"] == "1 (16-bit signed integer)"
     assert record["version"]
 
