@@ -92,7 +92,10 @@ def main() -> None:
         mrcfile.write(place / "tiny.mrc", sections[:1, :64, :64])
         options = ("--format", "mp4", f"--range={GREY_RANGE}", "--overwrite", "--quiet")
         installed = Path(sys.executable).with_name("mrc2movie")
-        command, tiny = ([installed, place / name, place / "out", *options] for name in ("noisy.mrc", "tiny.mrc"))
+        command, tiny = (
+            [str(word) for word in (installed, place / name, place / "out", *options)]
+            for name in ("noisy.mrc", "tiny.mrc")
+        )
         ours, theirs = place / "out" / "noisy.mp4", place / "ordinary.mp4"
         subprocess.run(command, check=True)
         quality = psnr(ours, frames[:20])
