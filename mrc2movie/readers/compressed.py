@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Protocol
 
-from mrc2movie.errors import InputError
+from mrc2movie.errors import InputError, not_written
 from mrc2movie.readers.source import Fetch, InputFile, Source, is_justified
 
 _INPUT_BYTES = 256 * 1024
@@ -175,11 +175,9 @@ class DecompressedStream(Source):
             with self._spool_lock:
                 self._spool.seek(self._position - len(data))
                 self._spool.write(data)
+                self._spool.flush()
         except OSError as error:
-            raise InputError(
-                f"must be unpacked to be read in another order, and that cannot be written ({error.strerror})",
-                "make room, unpack it yourself, or take the file's own order (--order file, --playback forward)",
-            ) from error
+            raise not_written("what is unpacked of it, to be read in another order, cannot be kept", error) from error
 
     def _from_spool(self, spool: IO[bytes], offset: int, buffer: memoryview) -> int:
         with self._spool_lock:
