@@ -186,7 +186,7 @@ def convert_claimed(source: Path, claim: Claim, settings: Settings, on_section: 
             facts = write_movie(showing, look, writer, settings, claim.directory)
             with showing.watch.stage("flushing"):
                 flush_to_disk(claim.hidden)
-        made = FileStamp.of(claim.hidden)
+            made = FileStamp.of(claim.hidden)
         read_from.check()
         record = Record(
             source=read_from.stamp,

@@ -144,7 +144,7 @@ class Claim:
             yield
         except DiskFull:
             raise
-        except OutputError as error:
+        except (OutputError, OSError) as error:
             if not self.directory.exists():
                 gone = (
                     "the output directory has vanished"
