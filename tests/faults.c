@@ -6,12 +6,14 @@
    FAULT_ERROR  then fails with this errno,
    FAULT_SLEEP  or hangs for so many seconds whatever signals come, as calls to a disk that does not answer do,
    FAULT_KILL   or kills the process
+   FAULT_ONCE   and then no more
    FAULT_MARK   a file that is made when it begins */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -31,12 +33,13 @@ static int fault(const char *call, const char *path, long amount) {
     const char *wanted = getenv("FAULT_CALL"), *match = getenv("FAULT_MATCH"), *after = getenv("FAULT_AFTER");
     if (!wanted || strcmp(wanted, call) || !path || (match && !strstr(path, match))) return 0;
     if (!broken && atomic_fetch_add(&passed, amount) + amount <= (after ? atol(after) : 0)) return 0;
+    if (broken && getenv("FAULT_ONCE")) return 0;
     broken = 1;
     const char *mark = getenv("FAULT_MARK"), *sleep = getenv("FAULT_SLEEP"), *error = getenv("FAULT_ERROR");
     if (mark) syscall(SYS_close, syscall(SYS_openat, AT_FDCWD, mark, O_CREAT | O_WRONLY, 0666));
     if (getenv("FAULT_KILL")) kill(getpid(), SIGKILL);
     if (sleep) {
-        struct timespec left = {atol(sleep), 0};
+        struct timespec left = {atol(sleep), fmod(atof(sleep), 1) * 1e9};
         while (nanosleep(&left, &left) && errno == EINTR) {}
     }
     if (!error) return 0;

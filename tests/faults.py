@@ -92,7 +92,7 @@ def fault_library() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="mrc2movie-faults-"))
     library = directory / "faults.so"
     source = Path(__file__).with_name("faults.c")
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl", "-lm"], check=True)
     return library
 
 

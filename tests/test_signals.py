@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from faults import COMMAND, WAYS, faulty, installed, stacks, started, unfinished, voxels, way_options
 from movies import run, write_mrc
@@ -25,8 +26,8 @@ RESUME = "the same command again carries on"
 
 PHASES = {
     # What hangs: a call, the files, and how many calls go well before.
-    "planning": ("list", "in", 0),
-    "looking for what dead runs left": ("list", "out", 0),
+    "planning": ("list", "/in", 0),
+    "looking for what dead runs left": ("list", "/out", 0),
     "opening": ("read", "0.mrc", 0),
     "unpacking": ("read", "packed.mrc", 3),
     "measuring": ("read", "0.mrc", 5),
@@ -37,6 +38,15 @@ PHASES = {
     "moving the record": ("rename", ".mrc2movie-", 1),
     "moving the movie": ("rename", ".mrc2movie-", 2),
 }
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a file that takes a second or more."""
+    directory = tmp_path_factory.mktemp("long") / "in"
+    directory.mkdir()
+    write_mrc(directory / "long.mrc", np.tile(voxels(25, 800, 800), (16, 1, 1)))
+    return directory
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
@@ -72,15 +82,14 @@ def test_a_signal_ends_the_run_soon_even_where_a_disk_hangs(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("bars", [True, False])
-def test_a_signal_at_any_moment_ends_the_run_clean(tmp_path: Path, way: str, bars: bool) -> None:
-    source = stacks(tmp_path / "in", 1, sections=250, rows=500, columns=500)
+def test_a_signal_at_any_moment_ends_the_run_clean(tmp_path: Path, long_run: Path, way: str, bars: bool) -> None:
     moments = random.Random(way)
     for number, status, what in SIGNALS:
         out = tmp_path / f"out{status}"
         leader, follower = pty.openpty()
         process = subprocess.Popen(
             # as from a batch script, that hands its process over
-            ["sh", "-c", 'exec "$@"', "sh", COMMAND, source, out, *way_options(way)],
+            ["sh", "-c", 'exec "$@"', "sh", COMMAND, long_run, out, "--jobs", "1", *way_options(way)],
             stdin=subprocess.DEVNULL,
             stderr=follower if bars else subprocess.PIPE,
             env={**os.environ, "TERM": "xterm"},
@@ -88,7 +97,7 @@ def test_a_signal_at_any_moment_ends_the_run_clean(tmp_path: Path, way: str, bar
         os.close(follower)
         while not unfinished(out):
             time.sleep(0.005)
-        time.sleep(moments.uniform(0, 0.8))
+        time.sleep(moments.uniform(0, 0.7))
         assert process.poll() is None
         begin = time.monotonic()
         process.send_signal(number)
@@ -113,11 +122,15 @@ def drained(leader: int) -> str:
     return shown.decode()
 
 
-def test_a_signal_that_is_echoed_at_once_still_leaves_nothing(tmp_path: Path) -> None:
+def test_a_signal_that_is_echoed_at_once_still_leaves_nothing(tmp_path: Path, long_run: Path) -> None:
     """timeout(1) sends the signal to the process and then to its group."""
-    source, out = stacks(tmp_path / "in", 1, sections=250, rows=500, columns=500), tmp_path / "out"
+    out = tmp_path / "out"
     result = subprocess.run(
-        ["timeout", "0.6", COMMAND, source, out], capture_output=True, text=True, check=False, start_new_session=True
+        ["timeout", "0.6", COMMAND, long_run, out, "--jobs", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
     )
     assert result.returncode == 124
     assert result.stderr == f"mrc2movie: terminated; {RESUME}\n"
