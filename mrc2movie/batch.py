@@ -3,14 +3,17 @@
 import logging
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 from mrc2movie import __version__
-from mrc2movie.errors import Mrc2movieError, UsageError
-from mrc2movie.pipeline import convert
+from mrc2movie.errors import DiskFull, LeftToAnotherRun, Mrc2movieError, OutputError, UsageError, about
+from mrc2movie.names import fitting
+from mrc2movie.pipeline import convert_claimed
+from mrc2movie.publish import Claim, living_owner, remove_what_dead_runs_left
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
 from mrc2movie.record import record_path, why_not_up_to_date
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
@@ -45,15 +48,47 @@ def convert_directory(
 
 
 def run(jobs: Sequence[Job], settings: Settings, watcher: Watcher) -> Report:
-    """Do the jobs one after the other; each uses all workers."""
-    outcomes = []
+    """Do the jobs one after the other; each uses all workers.
+
+    A disk that is full ends the run: every other movie would fail as well.
+    """
+    outcomes: list[Outcome] = []
+    full = False
+    if not settings.dry_run:
+        _prepare(jobs)
     for position, job in enumerate(jobs):
         watcher.job_begins(job, position, len(jobs))
-        outcome = _run(job, settings, watcher)
+        try:
+            outcome = _run(job, settings, watcher)
+        except DiskFull as error:
+            outcome, full = Outcome(job, Status.FAILED, str(error)), True
         _log(outcome)
         watcher.job_ends(outcome)
         outcomes.append(outcome)
+        if full:
+            left = jobs[position + 1 :]
+            logger.error("stopped, since the disk is full (%d not begun); the same command again carries on", len(left))
+            outcomes += (Outcome(job, Status.NOT_BEGUN) for job in left)
+            break
     return Report(tuple(outcomes))
+
+
+def _prepare(jobs: Sequence[Job]) -> None:
+    """Make the output directory, and remove what runs that were killed have left in it.
+
+    Should the directory vanish later, it is not made again: its disk may be gone, and then that would be elsewhere.
+    """
+    for directory in {job.output_directory for job in jobs}:
+        with suppress(OSError):  # each job says it
+            directory.mkdir(parents=True, exist_ok=True)
+    for directory in {job.target.parent for job in jobs if not _links_between(job)}:
+        remove_what_dead_runs_left(directory)
+
+
+def _links_between(job: Job) -> list[Path]:
+    """The symbolic links below the output directory through which a movie would be written."""
+    below = job.target.relative_to(job.output_directory).parents
+    return [path for parent in list(below)[:-1] if (path := job.output_directory / parent).is_symlink()]
 
 
 def plan(source: Path, output_directory: Path, settings: Settings) -> Sequence[Job]:
@@ -80,28 +115,60 @@ def plan(source: Path, output_directory: Path, settings: Settings) -> Sequence[J
         raise UsageError(missing, advice)
     root = source if source.is_dir() else source.parent
     targets = _targets([path.relative_to(root) for path in inputs], suffix(settings))
-    return [Job(path, output_directory / target) for path, target in zip(inputs, targets, strict=True)]
+    return [
+        Job(path, output_directory / target, output_directory) for path, target in zip(inputs, targets, strict=True)
+    ]
 
 
 def _inputs(directory: Path, output_directory: Path, settings: Settings) -> Iterator[Path]:
-    for parent, directories, names in os.walk(directory):
-        here = Path(parent)
-        for name in names:
-            if fnmatch(name, settings.pattern) if settings.pattern else _named_like_mrc(name):
-                yield here / name
-        directories[:] = [
-            name
-            for name in directories
-            if settings.recursive and not name.startswith(".") and not _same(here / name, output_directory)
-        ]
+    """The files to convert, without the movies of an earlier run.
+
+    No directory is visited twice: links to directories are followed when all directories proper have been visited.
+    """
+    into_itself = _identity(directory) == _identity(output_directory)
+    visited = {_identity(output_directory)} - {_identity(directory)}
+    directories, links = deque([directory]), deque[Path]()
+    while directories or links:
+        here = directories.popleft() if directories else links.popleft()
+        if (identity := _identity(here)) in visited:
+            continue
+        visited.add(identity)
+        for entry in _entries(here):
+            path = here / entry.name
+            if _is_directory(entry):
+                if settings.recursive and not entry.name.startswith("."):
+                    (links if entry.is_symlink() else directories).append(path)
+                continue
+            wanted = fnmatch(entry.name, settings.pattern) if settings.pattern else _named_like_mrc(entry.name)
+            if wanted and not (into_itself and record_path(path).exists()):
+                yield path
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in a circle
+        return False
 
 
 def _named_like_mrc(name: str) -> bool:
     return _stem(name) != name
-
-
-def _same(one: Path, other: Path) -> bool:
-    return other.exists() and one.samefile(other)
 
 
 def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
@@ -120,7 +187,7 @@ def _targets(inputs: Sequence[Path], movie_suffix: str) -> list[Path]:
         uses = Counter(os.path.normcase(name) for name in names.values())
         meeting = [path for path, name in names.items() if uses[os.path.normcase(name)] > 1 and name != path]
         if not meeting:
-            return [names[path].with_name(names[path].name + movie_suffix) for path in inputs]
+            return [names[path].with_name(fitting(names[path].name, movie_suffix)) for path in inputs]
         names.update((path, path) for path in meeting)
 
 
@@ -134,35 +201,55 @@ def _stem(name: str) -> str:
 
 def _run(job: Job, settings: Settings, watcher: Watcher) -> Outcome:
     try:
-        status, why = _decide(job, settings)
-        if status is not Status.PLANNED or settings.dry_run:
-            return Outcome(job, status, why)
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        conversion = convert(job.source, job.target, settings, on_section=watcher.section_done)
-        return Outcome(job, Status.CONVERTED, why, conversion)
+        decided = _decide(job, settings)
+        if decided.status is not Status.PLANNED or settings.dry_run:
+            return decided
+        _make_directories(job)
+        with about(job.target), Claim(job.target) as claim:
+            decided = _decide(job, settings)  # again: another run may just have made it
+            if decided.status is not Status.PLANNED:
+                return decided
+            conversion = convert_claimed(job.source, claim, settings, watcher.section_done)
+        return Outcome(job, Status.CONVERTED, decided.why, conversion)
+    except DiskFull:
+        raise
+    except LeftToAnotherRun as error:
+        return Outcome(job, Status.LEFT_TO_ANOTHER, str(error))
     except Mrc2movieError as error:
         return Outcome(job, Status.FAILED, str(error))
     except OSError as error:
         return Outcome(job, Status.FAILED, f"{error.filename or job.source}: {error.strerror}")
+    except MemoryError:
+        why = f"{job.source}: needs more memory than there is; take fewer --jobs, or a machine with more"
+        return Outcome(job, Status.FAILED, why)
     except Exception as error:
         logger.debug("%s: where it happened:", job.source, exc_info=True)
         why = f"{job.source}: unexpected {type(error).__name__} ({error}); this is a bug of mrc2movie {__version__}"
         return Outcome(job, Status.FAILED, f"{why}: please report it with this file")
 
 
-def _decide(job: Job, settings: Settings) -> tuple[Status, str]:
+def _make_directories(job: Job) -> None:
+    """Make the directories between the output directory, which must be there, and the movie."""
+    if links := _links_between(job):
+        with about(links[0]):
+            raise OutputError("is a symbolic link, which is never written through", "remove it")
+    job.output_directory.stat()
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _decide(job: Job, settings: Settings) -> Outcome:
     """Whether a movie is to be made, and why."""
+    if settings.dry_run and (owner := living_owner(job.target)):
+        return Outcome(job, Status.LEFT_TO_ANOTHER, f"process {owner.process}")
     if not os.path.lexists(job.target):
-        return Status.PLANNED, "new"
+        return Outcome(job, Status.PLANNED, "new")
     if settings.overwrite:
-        return Status.PLANNED, "--overwrite"
+        return Outcome(job, Status.PLANNED, "--overwrite")
     if not record_path(job.target).exists():
-        return (
-            Status.LEFT_ALONE,
-            f"{job.target} is there without a record and so not ours; --overwrite replaces it",
-        )
+        why = f"{job.target} is there without a record and so not ours; --overwrite replaces it"
+        return Outcome(job, Status.LEFT_ALONE, why)
     changed = why_not_up_to_date(job.target, job.source, settings.movie_options())
-    return (Status.PLANNED, changed) if changed else (Status.UP_TO_DATE, "")
+    return Outcome(job, Status.PLANNED, changed) if changed else Outcome(job, Status.UP_TO_DATE)
 
 
 def _log(outcome: Outcome) -> None:

@@ -5,24 +5,16 @@ import os
 import re
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import mrc2movie
 from mrc2movie import console
 from mrc2movie.errors import Mrc2movieError, UsageError
+from mrc2movie.interruption import Stopped, stopping_on_signals
 from mrc2movie.settings import GROUPS, OPTIONS, Settings
-
-INTERRUPTED = 130
-TERMINATED = 143
-
-
-class Terminated(BaseException):
-    """SIGTERM came; like KeyboardInterrupt, it is for nobody on the way to catch."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,14 +68,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _sigterm_raises():
+        with stopping_on_signals(_last_words):
             return _run(words)
+    except Stopped as stopped:
+        _last_words(stopped)
+        return stopped.exit_status
     except Mrc2movieError as error:
-        return _end(str(error), error.exit_status)
-    except KeyboardInterrupt:
-        return _end("interrupted; the same command again carries on", INTERRUPTED)
-    except Terminated:
-        return _end("terminated; the same command again carries on", TERMINATED)
+        console.show_error(str(error))
+        return error.exit_status
+    except Exception as error:
+        console.show_error(
+            f"unexpected {type(error).__name__} ({error}); this is a bug of mrc2movie {mrc2movie.__version__}: please "
+            "report it with what --verbose shows",
+            error if {"-v", "--verbose"} & set(words) else None,
+        )
+        return 1
+
+
+def _last_words(stopped: Stopped) -> None:
+    what = "interrupted" if stopped.number == signal.SIGINT else "terminated"
+    console.show_error(f"{what}; the same command again carries on")
+    if "mrc2movie.publish" in sys.modules:  # which is loaded only for real work
+        import_module("mrc2movie.publish").give_up_claims()
 
 
 def _run(words: list[str]) -> int:
@@ -126,30 +132,8 @@ def _info(files: Sequence[Path], settings: Settings, as_json: bool) -> int:
     return int(any(file.error for file in found))
 
 
-def _end(message: str, status: int) -> int:
-    console.show_error(message)
-    return status
-
-
 def _with_dashes(words: Sequence[str]) -> list[str]:
     """``--clip_limit=2`` is ``--clip-limit=2``; what follows a bare ``--`` is a file name."""
     end = words.index("--") if "--" in words else len(words)
     dashed = [re.sub(r"^--[^=]+", lambda flag: flag[0].replace("_", "-"), word) for word in words[:end]]
     return dashed + list(words[end:])
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM, as batch schedulers send it, unwind the run like Ctrl-C."""
-
-    def terminate(signal_number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -4,13 +4,15 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mrc2movie
 from mrc2movie.errors import OutputError, about
+from mrc2movie.names import printable
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import Settings
 
@@ -20,23 +22,27 @@ if TYPE_CHECKING:
 _ROWS_AT_MOST = 40
 
 
-def printable(text: str) -> str:
-    r"""Escape what could write to the terminal or mislead the eye: control, bidi and undecodable characters.
-
-    ``\x1b`` comes out as the four characters ``\x1b``.
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
-
-
 class _Formatter(logging.Formatter):
     """Escapes the message, which may hold a file name; a traceback keeps its lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable(record.message)
         return super().formatMessage(record)
+
+
+class _LogFile(logging.FileHandler):
+    """Says once that it cannot be written, on a full disk for example, and lets the run go on."""
+
+    _said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self._said:
+            self._said = True
+            show_error(f"{self.baseFilename}: the log cannot be written ({sys.exc_info()[1]})")
+
+    def close(self) -> None:
+        with suppress(OSError):  # of what could not be written
+            super().close()
 
 
 def _on_terminal() -> bool:
@@ -63,8 +69,12 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
     if log_file is not None:
         with about(log_file):
             try:
+                if log_file.is_symlink() and not settings.log:
+                    raise OutputError(
+                        "the log is a symbolic link, which is never written through", "name it with --log"
+                    )
                 log_file.parent.mkdir(parents=True, exist_ok=True)
-                file_handler = logging.FileHandler(log_file, encoding="utf-8")
+                file_handler = _LogFile(log_file, encoding="utf-8")
             except OSError as error:
                 raise OutputError(f"the log cannot be written ({error.strerror})", "choose another --log") from error
         file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -188,7 +198,7 @@ def _table(report: Report) -> Any:
             size, seconds = f"{record.movie.size / 1e6:.1f}", f"{outcome.conversion.seconds:.1f}"
             table.add_row(name, str(record.frames.frames), size, seconds)
         else:
-            failed = outcome.status in (Status.FAILED, Status.LEFT_ALONE)
+            failed = outcome.status in (Status.FAILED, Status.LEFT_ALONE, Status.NOT_BEGUN)
             table.add_row(name, Text(outcome.status.value, style="red" if failed else "dim"), "", "")
     return table
 
@@ -221,6 +231,9 @@ def _show_info_tables(files: "Sequence[FileInfo]") -> None:
         console.print(table)
 
 
-def show_error(message: str) -> None:
-    """One line about what ended the run."""
-    print(f"mrc2movie: {printable(message)}", file=sys.stderr)
+def show_error(message: str, unexpected: BaseException | None = None) -> None:
+    """One line about what ended the run, in place of the bars, after the traceback of what is a bug."""
+    before = "\r\x1b[J" if _on_terminal() else ""
+    if unexpected:
+        traceback.print_exception(unexpected)
+    print(f"{before}mrc2movie: {printable(message)}", file=sys.stderr)

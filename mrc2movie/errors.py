@@ -1,5 +1,6 @@
 """What can go wrong, in the user's words: each exception carries its advice, its file and its exit status."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,29 @@ class InputError(Mrc2movieError):
 
 class OutputError(Mrc2movieError):
     """A movie, record or directory that cannot be written."""
+
+
+class DiskFull(OutputError):
+    """No room is left, or no quota: the next movie would fail as this one did."""
+
+
+class LeftToAnotherRun(OutputError):
+    """Another run is making this movie."""
+
+
+_REMEDIES = {
+    errno.ENOSPC: "make room",
+    getattr(errno, "EDQUOT", None): "your quota is used up: make room, or ask for more",
+    errno.EROFS: "take another OUTPUT_DIR",
+    errno.EACCES: "take an OUTPUT_DIR that you may write",
+    errno.EIO: "the disk or the way to it is failing: take another OUTPUT_DIR",
+}
+
+
+def not_written(what: str, error: OSError) -> OutputError:
+    """The error for what the system refuses to write, with the system's reason and what helps."""
+    full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))
+    return (DiskFull if full else OutputError)(f"{what} ({error.strerror})", _REMEDIES.get(error.errno, ""))
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Work in threads, results in order, memory bounded: the one helper for it."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,15 +12,6 @@ Result = TypeVar("Result")
 
 _AHEAD = 2
 """Items under way or waiting for each worker: one in work, one ready, so that no worker ever idles."""
-
-
-def available_processors() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "process_cpu_count"):  # Python 3.13
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Workers:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -26,8 +26,9 @@ from mrc2movie.contrast import (
     section_statistics,
 )
 from mrc2movie.errors import InputError, UsageError, about
-from mrc2movie.parallel import Workers, available_processors
-from mrc2movie.publish import PacketSpool, flush_to_disk, hidden_temporary, move_into_place
+from mrc2movie.parallel import Workers
+from mrc2movie.processors import available_processors
+from mrc2movie.publish import Claim, PacketSpool, flush_to_disk
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.volume import Load, Section, SizeLearned, Volume
 from mrc2movie.record import FileStamp, Record, write_record
@@ -154,20 +155,26 @@ def convert(
 
     Raises:
         InputError: The source cannot be read, or all its sections are discarded.
-        OutputError: The movie cannot be written.
+        OutputError: The movie cannot be written; `LeftToAnotherRun` where another run is making it.
         Mrc2movieError: The codec cannot hold such frames.
         UsageError: The target is named for another format than that of the settings.
     """
     source, target = Path(source), Path(target)
-    settings = _settings_for(target, settings)
+    with about(target), Claim(target) as claim:
+        return convert_claimed(source, claim, _settings_for(target, settings), on_section)
+
+
+def convert_claimed(source: Path, claim: Claim, settings: Settings, on_section: OnSection) -> Conversion:
+    """What `convert` does, once the target is claimed."""
     begin = time.perf_counter()
+    target = claim.target
     with (
         about(source),
         _one_opencv_thread(),
-        open_volume(source, settings.mode0, target.parent) as volume,
+        _unchanging(source) as read_from,
+        open_volume(source, settings.mode0, claim.directory) as volume,
         Workers(settings.jobs or available_processors()) as workers,
     ):
-        read_from = FileStamp.of(source)
         showing, shown, grey_range = _measured(volume, settings, workers, on_section)
         description = volume.description
         look = Look(
@@ -176,27 +183,78 @@ def convert(
             clip_limit=settings.clip_limit,
             tile_grid_size=settings.tile_grid_size,
         )
-        with about(target), hidden_temporary(target) as hidden:
-            writer = open_movie(hidden, showing.shape, settings, target.stem)
-            facts = write_movie(showing, look, writer, settings, hidden)
-            record = Record(
-                source=read_from,
-                movie=replace(FileStamp.of(hidden), name=target.name),
-                settings=settings.movie_options(),
-                header=description.header,
-                grey_range=(grey_range.low, grey_range.high),
-                sections=tuple(shown.numbers),
-                frames=facts,
-                seconds=dict(showing.watch.seconds),
-                notes=description.notes + shown.notes + grey_range.notes + showing.notes + writer.notes,
-                warnings=description.warnings + shown.warnings + grey_range.warnings + writer.warnings,
-                version=__version__,
-            )
+        with about(target), claim.naming_the_cause():
+            writer = open_movie(claim.hidden, showing.shape, settings, target.stem)
+            facts = write_movie(showing, look, writer, settings, claim)
+            made = FileStamp.of(claim.hidden)
+        read_from.check()
+        record = Record(
+            source=read_from.stamp,
+            movie=replace(made, name=target.name),
+            settings=settings.movie_options(),
+            header=description.header,
+            grey_range=(grey_range.low, grey_range.high),
+            sections=tuple(shown.numbers),
+            frames=facts,
+            seconds=dict(showing.watch.seconds),
+            notes=description.notes + shown.notes + grey_range.notes + showing.notes + writer.notes,
+            warnings=description.warnings + shown.warnings + grey_range.warnings + writer.warnings,
+            version=__version__,
+        )
+        with about(target), claim.naming_the_cause():
             # The record goes first: a movie without one would not be known as ours. Should the movie not follow,
             # the record does not fit the old one, which is then made anew.
-            write_record(target, record)
-            move_into_place(hidden, target)
+            write_record(claim, record)
+            claim.publish()
     return Conversion(source, target, record, time.perf_counter() - begin)
+
+
+class _Read:
+    """A file as it was before it was read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file, self.stamp = _file_and_stamp(path)
+
+    def check(self) -> None:
+        """Refuse what was read if it is no longer what is there.
+
+        Raises:
+            InputError: It is not.
+        """
+        try:
+            file, stamp = _file_and_stamp(self._path)
+        except OSError as error:
+            raise InputError(f"was removed while it was read ({error.strerror})", "bring it back") from error
+        if file != self._file:
+            what = "was replaced by another file"
+        elif stamp.size != self.stamp.size:
+            what = f"became {'longer' if stamp.size > self.stamp.size else 'shorter'}"
+        elif stamp != self.stamp:
+            what = "was written to"
+        else:
+            return
+        raise InputError(f"{what} while it was read", "convert it again when nothing writes to it")
+
+
+def _file_and_stamp(path: Path) -> tuple[tuple[int, int], FileStamp]:
+    status = path.stat()
+    return (status.st_dev, status.st_ino), FileStamp(path.name, status.st_size, status.st_mtime_ns)
+
+
+@contextmanager
+def _unchanging(path: Path) -> Iterator[_Read]:
+    """Say of a file that could not be read well that it has changed meanwhile, if it has."""
+    try:
+        read = _Read(path)
+    except (OSError, ValueError):
+        with open_volume(path):  # which says why
+            raise
+    try:
+        yield read
+    except InputError:
+        read.check()
+        raise
 
 
 def _measured(
@@ -231,7 +289,7 @@ def measure(showing: Showing, rule: GreyRule) -> GreyRange:
     return choose_range(collect(showing.map("measuring", make_worker)), rule)
 
 
-def write_movie(showing: Showing, look: Look, writer: MovieWriter, settings: Settings, path: Path) -> MovieFacts:
+def write_movie(showing: Showing, look: Look, writer: MovieWriter, settings: Settings, claim: Claim) -> MovieFacts:
     """The second pass: every section rendered and encoded once, written in order, and written again on the way back.
 
     Raises:
@@ -255,7 +313,7 @@ def write_movie(showing: Showing, look: Look, writer: MovieWriter, settings: Set
 
         return work
 
-    with closing(writer), PacketSpool(path.parent) as spool:
+    with _finished_or_abandoned(writer), PacketSpool(claim.directory) as spool:
         for packet in showing.map("converting", make_worker):
             with watch.stage("writing"):
                 writer.write(packet)
@@ -268,7 +326,7 @@ def write_movie(showing: Showing, look: Look, writer: MovieWriter, settings: Set
             writer.close()
     facts = MovieFacts(len(showing.numbers) + len(back), writer.width, writer.height, writer.fps)
     with watch.stage("flushing and verifying"):
-        flushed = showing.workers.start(flush_to_disk, path)
+        flushed = showing.workers.start(flush_to_disk, claim.hidden)
         writer.verify(facts, rendered[0], rendered[last])
         flushed.result()
     return facts
@@ -282,6 +340,17 @@ def _settings_for(target: Path, settings: Settings | None) -> Settings:
     if settings.format != container:
         raise UsageError(f"{target.name} is named for another format than {settings.format}", "set format or rename it")
     return settings
+
+
+@contextmanager
+def _finished_or_abandoned(writer: MovieWriter) -> Iterator[None]:
+    """Whatever ends the writing early, also Ctrl-C, is not kept waiting, nor replaced by what it leads to."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            writer.abandon()
+        raise
 
 
 @contextmanager

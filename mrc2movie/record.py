@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mrc2movie.errors import OutputError
-from mrc2movie.publish import hidden_temporary, move_into_place
+from mrc2movie.errors import OutputError, not_written
+from mrc2movie.names import fitting
+from mrc2movie.publish import Claim, move_into_place
 from mrc2movie.writers.movie import MovieFacts
 
 RECORD_DIRECTORY = ".mrc2movie"
@@ -67,24 +68,25 @@ class Record:
 
 def record_path(movie: Path) -> Path:
     """Where the record of a movie is kept."""
-    return movie.parent / RECORD_DIRECTORY / f"{movie.name}.json"
+    return movie.parent / RECORD_DIRECTORY / fitting(movie.name, ".json")
 
 
-def write_record(movie: Path, record: Record) -> None:
-    """Write the record of a movie.
+def write_record(claim: Claim, record: Record) -> None:
+    """Write the record of a claimed movie.
 
     Raises:
         OutputError: It cannot be written.
     """
-    path = record_path(movie)
+    path, hidden = record_path(claim.target), claim.beside(".json")
     text = json.dumps({"format": _FORMAT, **asdict(record)}, indent=1)
+    if path.parent.is_symlink():
+        raise OutputError(f"{RECORD_DIRECTORY} is a symbolic link, which is never written through", "remove it")
     try:
         path.parent.mkdir(exist_ok=True)
-        with hidden_temporary(path) as hidden:
-            hidden.write_text(text + "\n", encoding="ascii")
-            move_into_place(hidden, path)
+        hidden.write_text(text + "\n", encoding="ascii")
     except OSError as error:
-        raise OutputError(f"its record {path.name} cannot be written ({error.strerror})") from error
+        raise not_written(f"its record {path.name} cannot be written", error) from error
+    move_into_place(hidden, path, f"its record {path.name}")
 
 
 def why_not_up_to_date(movie: Path, source: Path, settings: dict[str, object]) -> str | None:
@@ -92,6 +94,8 @@ def why_not_up_to_date(movie: Path, source: Path, settings: dict[str, object]) -
     made = _read(record_path(movie))
     if made is None:
         return "its record cannot be read"
+    if made.get("format") != _FORMAT:
+        return "its record is of another version of mrc2movie"
     if made.get("source") != asdict(FileStamp.of(source)):
         return "the source has changed"
     if made.get("movie") != asdict(FileStamp.of(movie)):
@@ -106,6 +110,6 @@ def why_not_up_to_date(movie: Path, source: Path, settings: dict[str, object]) -
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and found.get("format") == _FORMAT else None
+    return found if isinstance(found, dict) else None

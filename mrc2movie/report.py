@@ -15,16 +15,28 @@ class Status(Enum):
     CONVERTED = "converted"
     UP_TO_DATE = "up to date"
     PLANNED = "would be converted"
+    LEFT_TO_ANOTHER = "left to another run"
     LEFT_ALONE = "left alone"
     FAILED = "failed"
+    NOT_BEGUN = "not begun"
+
+
+_NOT_WELL = (Status.FAILED, Status.LEFT_ALONE, Status.NOT_BEGUN)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input and the movie that it becomes."""
+    """One input and the movie that it becomes.
+
+    Attributes:
+        source: The input.
+        target: The movie.
+        output_directory: The one that the user named; the target is in it, or in a directory below.
+    """
 
     source: Path
     target: Path
+    output_directory: Path
 
 
 @dataclass(frozen=True)
@@ -56,8 +68,8 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """0 where every movie is there (or would be, in a dry run), else 1."""
-        return int(bool(self.count(Status.FAILED) or self.count(Status.LEFT_ALONE)))
+        """0 where every movie is there, or would be in a dry run, or is being made by another run; else 1."""
+        return int(any(outcome.status in _NOT_WELL for outcome in self.outcomes))
 
 
 class Watcher:

@@ -12,7 +12,8 @@ from movies import frames, ramp, write_mrc
 import mrc2movie
 from mrc2movie import Settings, convert, convert_directory, publish
 from mrc2movie.errors import InputError, Mrc2movieError, UsageError
-from mrc2movie.parallel import Workers, available_processors
+from mrc2movie.parallel import Workers
+from mrc2movie.processors import available_processors
 from mrc2movie.publish import PacketSpool
 from mrc2movie.report import Status
 

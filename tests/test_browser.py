@@ -37,9 +37,16 @@ async function load(name) {
   return {duration: video.duration, width: video.videoWidth, height: video.videoHeight};
 }
 async function picture(time) {
+  // A canvas drawn right after "seeked" may still get the frame before: wait until the new one is presented. Where the
+  // video is on this frame already, none comes.
+  const presented = new Promise(resolve => {
+    video.requestVideoFrameCallback(resolve);
+    setTimeout(resolve, 1000);
+  });
   const there = once("seeked");
   video.currentTime = time;
   await there;
+  await presented;
   const canvas = document.createElement("canvas");
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;

@@ -19,7 +19,7 @@ import pytest
 from mrc_bytes import header, mrc, ramp, read, section_of, sections_of, write
 from numpy.typing import NDArray
 
-from mrc2movie.errors import InputError
+from mrc2movie.errors import DiskFull, InputError, OutputError
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.compressed import DecompressedStream
 from mrc2movie.readers.volume import SizeLearned
@@ -144,7 +144,7 @@ def test_a_directory_that_takes_no_temporary_file_is_said(tmp_path: Path) -> Non
     path = write(tmp_path / "a.mrc.gz", gzip.compress(DATA))
     with (
         open_volume(path, spool_directory=tmp_path / "gone") as volume,
-        pytest.raises(InputError, match=r"No such file or directory.*--order file"),
+        pytest.raises(OutputError, match=r"No such file or directory.*--order file"),
     ):
         volume.expect([1, 0])
 
@@ -154,7 +154,7 @@ def test_a_full_disk_under_another_order_is_said(tmp_path: Path, monkeypatch: py
     with open_volume(path) as volume, Path("/dev/full").open("w+b", buffering=0) as full:
         monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: full)
         volume.expect([1, 0])
-        with pytest.raises(InputError, match=r"No space left on device.*--order file"):
+        with pytest.raises(DiskFull, match=r"No space left on device.*--order file"):
             section_of(volume, 1)
 
 

@@ -1,7 +1,6 @@
 """Formats and codecs: what goes together, what the files hold, what players need of them."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -592,23 +591,6 @@ def test_a_wrong_byte_in_an_avi_is_found_out(tmp_path: Path) -> None:
 def test_a_coarse_picture_is_no_failure(tmp_path: Path, way: list[str], quality: int) -> None:
     source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(4, 64, 64)).astype(np.float32))
     assert run(source, tmp_path / "out", *way, "--quality", quality) == 0
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-@pytest.mark.parametrize("container", ["mp4", "mkv", "gif"])
-@pytest.mark.parametrize("small", [False, True])
-def test_a_full_disk_fails_the_file_and_leaves_nothing(
-    tmp_path: Path, container: str, small: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The temporary is a link to a device on which every write fails with ENOSPC."""
-    if small and container == "gif":
-        pytest.skip("gif has no --small")
-    source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(9, 64, 64)).astype(np.float32))
-    monkeypatch.setattr("secrets.token_hex", lambda count: "full")
-    (tmp_path / f".mrc2movie-{os.getpid()}-full.{container}").symlink_to("/dev/full")
-    with pytest.raises(OutputError):
-        convert(source, tmp_path / f"in.{container}", Settings(format=container, small=small))
-    assert [path.name for path in tmp_path.iterdir()] == ["in.mrc"]
 
 
 def test_a_directory_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Movies: codecs, sizes, verification."""
 
-import os
 from pathlib import Path
 
 import cv2
@@ -148,17 +147,6 @@ def test_a_movie_that_was_not_written_well_is_found_out(tmp_path: Path, codec: s
     path.write_bytes(bytes(len(whole)))
     with pytest.raises(OutputError, match="not written well"):
         writer.verify(facts, pictures[0], pictures[-1])
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_full_disk_fails_the_file_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The temporary is a link to a device on which every write fails with ENOSPC."""
-    source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(9, 64, 64)).astype(np.float32))
-    monkeypatch.setattr("secrets.token_hex", lambda count: "full")
-    (tmp_path / f".mrc2movie-{os.getpid()}-full.avi").symlink_to("/dev/full")
-    with pytest.raises(OutputError):
-        convert(source, tmp_path / "in.avi")
-    assert [path.name for path in tmp_path.iterdir()] == ["in.mrc"]
 
 
 @pytest.mark.large

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Protocol
 
-from mrc2movie.errors import InputError
+from mrc2movie.errors import InputError, not_written
 from mrc2movie.readers.source import Fetch, InputFile, Source, is_justified
 
 _INPUT_BYTES = (16 * 1024, 256 * 1024)  # at first, since a stream may be tiny and another follow; and later
@@ -196,6 +196,7 @@ class DecompressedStream(Source):
                 with self._spool_lock, _said_in_words():
                     self._spool.seek(self._position - len(data))
                     self._spool.write(data)
+                    self._spool.flush()  # a full disk is told here
             return partial(self._from_spool, self._spool, offset)
         if offset < self._position:
             self._restart()
@@ -290,10 +291,10 @@ def _said_in_words() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"must be unpacked to be read in another order, and that cannot be written ({error.strerror})",
-            "make room, unpack it yourself, or take the file's own order (--order file, --playback forward)",
-        ) from error
+        refused = not_written("what is unpacked of it, to be read in another order, cannot be kept", error)
+        own_order = "take the file's own order (--order file, --playback forward)"
+        refused.advice = f"{refused.advice}, or {own_order}" if refused.advice else own_order
+        raise refused from error
 
 
 def _copy(parts: list[bytes], buffer: memoryview) -> int:

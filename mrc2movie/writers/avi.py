@@ -26,6 +26,10 @@ _COMMON_CODECS = (
 )
 
 
+_LOOK_EVERY = 8 * 2**20
+"""Bytes; much more than FFmpeg keeps before it writes."""
+
+
 def _open(path: Path, codec: str, fps: float, width: int, height: int, raw: bool) -> cv2.VideoWriter:
     return cv2.VideoWriter(
         _for_opencv(path),
@@ -76,6 +80,7 @@ class JpegAvi(MovieWriter):
             raise OutputError("the movie cannot be opened for writing", "is the directory writable?")
         self._first: Packet | None = None
         self._last: Packet | None = None
+        self._written = 0
 
     def encoder(self) -> Encode:
         """An encoder from frames to JPEGs."""
@@ -91,8 +96,18 @@ class JpegAvi(MovieWriter):
         return encode
 
     def write(self, packet: Packet) -> None:
-        """Append a JPEG."""
+        """Append a JPEG.
+
+        Raises:
+            OutputError: Less has come to the disk than was written.
+        """
         self._writer.write(packet)
+        before, self._written = self._written, self._written + packet.nbytes
+        # A full disk is noticed here and not hours later: OpenCV says nothing of it.
+        if self._written // _LOOK_EVERY > before // _LOOK_EVERY:
+            there = self._path.stat().st_size if self._path.exists() else 0
+            if there < self._written - _LOOK_EVERY // 2:
+                raise spoilt(f"{there} bytes are on the disk instead of {self._written}")
         self._first = packet if self._first is None else self._first
         self._last = packet
 

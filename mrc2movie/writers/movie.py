@@ -92,6 +92,13 @@ class MovieWriter(ABC):
     def close(self) -> None:
         """Write what is pending and close the file; harmless when it is closed already."""
 
+    def abandon(self) -> None:
+        """Close the file in any state, as fast as can be: the movie is given up."""
+        # FFmpeg insists on finishing a movie, and to bring the index to the front it would copy all of it; not so one
+        # that is no longer there.
+        self._path.unlink(missing_ok=True)
+        self.close()
+
     @abstractmethod
     def verify(self, facts: MovieFacts, first: Frame, last: Frame) -> None:
         """Open the closed movie again and hold it against what it must be.

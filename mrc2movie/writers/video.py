@@ -25,8 +25,9 @@ from numpy.typing import DTypeLike, NDArray
 
 import mrc2movie
 from mrc2movie.codecs import CODECS, GIF, find_codec
-from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
-from mrc2movie.parallel import available_processors
+from mrc2movie.errors import Mrc2movieError, UsageError, not_written
+from mrc2movie.names import printable
+from mrc2movie.processors import available_processors
 from mrc2movie.render import Frame
 from mrc2movie.settings import Settings
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
@@ -178,7 +179,7 @@ class VideoMovie(MovieWriter):
         maker = f"mrc2movie {mrc2movie.__version__}"
         comment = " ".join([maker, settings.command_line()]).strip()
         # FFmpeg names itself as the encoder of the container, and lets the stream have another.
-        self._container.metadata.update(title=title or path.stem, comment=comment, encoding_tool=maker)
+        self._container.metadata.update(title=printable(title or path.stem), comment=comment, encoding_tool=maker)
         self._stream.metadata["encoder"] = maker
         context = self._stream.codec_context
         assert isinstance(context, VideoCodecContext)
@@ -363,6 +364,11 @@ class PredictedFrames(VideoMovie):
                 self._mux(encoded)
         super().close()
 
+    def abandon(self) -> None:
+        """Drop what is pending."""
+        self._open = False
+        super().abandon()
+
 
 def require_encoder(codec: str) -> None:
     """Refuse a codec that this build of PyAV cannot encode.
@@ -395,4 +401,4 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
-        raise OutputError(f"the movie cannot be written ({error.strerror})", "is the disk full?") from error
+        raise not_written("the movie cannot be written", OSError(error.errno, error.strerror)) from error

@@ -28,7 +28,7 @@ from quality import psnr
 from mrc2movie import Settings
 from mrc2movie.contrast import GreyRange
 from mrc2movie.demo import tomogram_sections
-from mrc2movie.parallel import available_processors
+from mrc2movie.processors import available_processors
 from mrc2movie.render import Frame, Look, Renderer
 from mrc2movie.writers import open_movie
 

@@ -1,0 +1,110 @@
+"""Ctrl-C and SIGTERM: the first ends the run soon and clean, whatever it is waiting for, the second at once.
+
+The signal is raised as an exception in the main thread, which unwinds. But that thread may be in the middle of a long
+call, of an encoder or to a disk that does not answer, and hears of signals only after it. So there is a second thread
+that hears of them at once, and ends the process where the first one is not done in time.
+"""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_PATIENCE_SECONDS = 0.25
+_ECHO_SECONDS = 0.1
+"""A signal that comes so soon after another is the same one: timeout(1) sends it to a process and to its group."""
+
+
+class Stopped(BaseException):
+    """A signal came; like KeyboardInterrupt, this is for nobody on the way to catch.
+
+    Attributes:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def exit_status(self) -> int:
+        """As shells know it: 130 for SIGINT, 143 for SIGTERM."""
+        return 128 + self.number
+
+
+@contextmanager
+def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[None]:
+    """Raise `Stopped` in this block on the first SIGINT or SIGTERM, and end the process where that is not enough.
+
+    Does nothing outside of the main thread, which alone can hear of signals; signals that are ignored remain so.
+
+    Args:
+        last_words: Called before the process ends in the middle of something, from another thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) == 1:
+            raise Stopped(number)
+
+    ours, theirs = socket.socketpair()  # and no pipe: Windows takes only sockets for this
+    theirs.setblocking(False)
+    guard = threading.Thread(target=_guard, args=(ours, last_words), name="mrc2movie signals")
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    with ours, theirs:
+        guard.start()
+        descriptor_before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        handlers_before = {number: signal.signal(number, stop) for number in numbers}
+        try:
+            yield
+        finally:
+            came.append(0)  # nothing more is raised
+            theirs.send(b"\0")
+            guard.join()
+            for number, handler in handlers_before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(descriptor_before)
+
+
+def _guard(signals: socket.socket, last_words: Callable[[Stopped], None]) -> None:
+    """Wait for a first signal; then for the end of the block or a second signal, but not for long."""
+    number = 0
+    while number not in (signal.SIGINT, signal.SIGTERM):
+        number = signals.recv(1)[0]
+        if not number:
+            return
+    stopped = Stopped(number)
+    begin = time.monotonic()
+    while (left := begin + _PATIENCE_SECONDS - time.monotonic()) > 0:
+        another = _received(signals, left)
+        if another == 0:
+            return
+        if another and time.monotonic() - begin > _ECHO_SECONDS:
+            os._exit(stopped.exit_status)
+
+    def end() -> None:
+        last_words(stopped)
+        os._exit(stopped.exit_status)
+
+    ending = threading.Thread(target=end, name="mrc2movie end")
+    ending.start()
+    if _received(signals, _PATIENCE_SECONDS) == 0:
+        ending.join(_PATIENCE_SECONDS)
+    os._exit(stopped.exit_status)
+
+
+def _received(signals: socket.socket, seconds: float) -> int | None:
+    """The next byte; None where none comes in time."""
+    signals.settimeout(seconds)
+    try:
+        return signals.recv(1)[0]
+    except TimeoutError:
+        return None

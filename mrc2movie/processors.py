@@ -1,0 +1,85 @@
+"""How many processors this process may use: what the machine has, less what the system and the scheduler withhold."""
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_PROC = Path("/proc/self")
+
+
+def available_processors() -> int:
+    """The processors that this process may use: its affinity, its control groups' quota, its share of a SLURM job."""
+    return max(1, min([_by_affinity(), *_by_quota(_PROC), *_by_scheduler()]))
+
+
+def _by_affinity() -> int:
+    if hasattr(os, "process_cpu_count"):  # Python 3.13
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _by_scheduler() -> Iterator[int]:
+    count = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if count.isdecimal() and int(count):
+        yield int(count)
+
+
+def _by_quota(proc: Path) -> Iterator[int]:
+    """The quotas of the control groups that this process is in, and of those that these are in; part of one is one.
+
+    See cgroups(7): ``cpu.max`` of version 2, ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us`` of version 1.
+    """
+    for group in _control_groups(proc):
+        quota, period = (
+            _numbers(group / "cpu.max")
+            or (_numbers(group / "cpu.cfs_quota_us") + _numbers(group / "cpu.cfs_period_us"))[:2]
+            or [0, 0]
+        )
+        if quota > 0 and period > 0:
+            yield math.ceil(quota / period)
+
+
+def _control_groups(proc: Path) -> Iterator[Path]:
+    """The directories of all control groups around this process that limit processors."""
+    try:
+        memberships = (proc / "cgroup").read_text().splitlines()
+        mounts = (proc / "mountinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    inside = {}
+    for line in memberships:
+        _, controllers, path = line.split(":", 2)
+        if not controllers or "cpu" in controllers.split(","):
+            inside["cpu" if controllers else ""] = path
+    for line in mounts:
+        before, _, after = line.partition(" - ")
+        root, mount_point = (_unescaped(field) for field in before.split()[3:5])
+        kind, _, options = after.split(maxsplit=2)
+        controller = {"cgroup2": "", "cgroup": "cpu" if "cpu" in options.split(",") else None}.get(kind)
+        if controller is None or controller not in inside:
+            continue
+        place = Path(mount_point, os.path.relpath(inside[controller], root))
+        if ".." in place.parts:  # seen from within a container
+            place = Path(mount_point)
+        while True:
+            yield place
+            if place == Path(mount_point):
+                break
+            place = place.parent
+
+
+def _unescaped(field: str) -> str:
+    """A field of mountinfo, where blanks are written as octal numbers; proc_pid_mountinfo(5)."""
+    return re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), field)
+
+
+def _numbers(file: Path) -> list[int]:
+    """The numbers of a file of limits; none where there is no limit."""
+    try:
+        return [int(word) for word in file.read_text().split()]
+    except (OSError, ValueError):  # ValueError: "max"
+        return []

@@ -1,0 +1,164 @@
+"""Disks that are full, over quota, failing, read-only or gone: the error is named, and nothing unfinished remains."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from faults import (
+    WAYS,
+    closing_line,
+    faulty,
+    frame_count,
+    installed,
+    mounted,
+    movies_in,
+    stacks,
+    started,
+    unfinished,
+    way_options,
+)
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="such file systems and signals are not on Windows")
+
+FULL = "No space left on device"
+QUOTA = "Disk quota exceeded"
+FAILING = "Input/output error"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_full_disk_is_named_and_ends_the_run_with_a_hint_how_to_resume(tmp_path: Path, way: str) -> None:
+    source = stacks(tmp_path / "in", 3, sections=20, rows=256, columns=256)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=900k", "tmpfs") as disk:
+        result = installed(source, disk / "out", *way_options(way), "--log", tmp_path / "log")
+        assert result.returncode == 1
+        assert f"({FULL}); make room" in result.stderr
+        assert result.stderr.count(FULL) == 1, "one file fails, and no other is tried"
+        assert "the same command again carries on" in result.stderr
+        assert closing_line(result).endswith("not begun")
+        assert unfinished(disk) == []
+        assert not [path for path in movies_in(disk / "out").values() if frame_count(path) != 38]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("number", "name", "stops"), [(errno.ENOSPC, FULL, True), (errno.EDQUOT, QUOTA, True), (errno.EIO, FAILING, False)]
+)
+def test_a_write_that_fails_is_named_by_its_cause(
+    tmp_path: Path, way: str, number: int, name: str, stops: bool
+) -> None:
+    source, out = stacks(tmp_path / "in", 2), tmp_path / "out"
+    environment = faulty("write", ".mrc2movie-", after=3000, error=number)
+    result = installed(source, out, *way_options(way), env=environment)
+    assert result.returncode == 1
+    assert result.stderr.count(f"({name})") == (1 if stops else 2)
+    assert closing_line(result) == ("1 failed, 1 not begun" if stops else "2 failed")
+    assert "Traceback" not in result.stderr
+    assert unfinished(out) == []
+    assert movies_in(out) == {}
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "create"])
+@pytest.mark.parametrize(("number", "name"), [(errno.ENOSPC, FULL), (errno.EDQUOT, QUOTA), (errno.EIO, FAILING)])
+def test_a_flush_or_a_renaming_that_fails_is_named_by_its_cause(
+    tmp_path: Path, call: str, number: int, name: str
+) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    result = installed(source, out, env=faulty(call, ".mrc2movie-", error=number))
+    assert result.returncode == 1
+    assert f"({name})" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert unfinished(out) == []
+    assert movies_in(out) == {}
+
+
+def test_a_failure_at_the_very_end_leaves_the_old_movie_which_is_then_made_anew(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    assert installed(source, out).returncode == 0
+    before = (out / "0.avi").read_bytes()
+    # The claim is renamed first, then the record, and then the movie.
+    environment = faulty("rename", ".mrc2movie-", after=2, error=errno.EIO)
+    result = installed(source, out, "--fps", "7", env=environment)
+    assert f"the movie cannot be moved into place ({FAILING})" in result.stderr
+    assert (out / "0.avi").read_bytes() == before
+    assert closing_line(installed(source, out)) == "1 converted"
+
+
+def test_a_full_disk_spoils_neither_the_run_nor_the_log_when_only_the_log_is_on_it(tmp_path: Path) -> None:
+    source = stacks(tmp_path / "in", 2)
+    result = installed(source, tmp_path / "out", "--log", "/dev/full")
+    assert result.returncode == 0
+    assert result.stderr.count("/dev/full: the log cannot be written") == 1
+    assert closing_line(result) == "2 converted"
+
+
+def test_frames_kept_for_the_way_back_need_room_too(tmp_path: Path) -> None:
+    source = stacks(tmp_path / "in", 1, sections=150, rows=600, columns=600)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=38m", "tmpfs") as disk:
+        result = installed(source, disk / "out", "--quality", "98", "--log", tmp_path / "log")
+        assert f"({FULL})" in result.stderr
+        assert unfinished(disk) == []
+
+
+def test_a_read_only_file_system_is_named(tmp_path: Path) -> None:
+    source = stacks(tmp_path / "in", 2)
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(8 * 2**20)
+    if shutil.which("mke2fs") is None:
+        pytest.skip("no mke2fs to make a file system with")
+    subprocess.run(["mke2fs", "-q", "-F", image], check=True)
+    with mounted(tmp_path / "disk", "-o", "loop", str(image)) as disk:
+        assert installed(source, disk / "out").returncode == 0
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        log = tmp_path / "log"
+        result = installed(source, disk / "out", "--overwrite", "--log", log)
+        assert result.returncode == 1
+        assert result.stderr.count("(Read-only file system); take another OUTPUT_DIR") == 2
+        assert closing_line(installed(source, disk / "out", "--log", log)) == "2 up to date"
+        result = installed(source, disk / "out", "--overwrite")
+        assert result.returncode == 1
+        assert "the log cannot be written (Read-only file system)" in result.stderr
+
+
+def test_a_disk_that_becomes_read_only_fails_the_file(tmp_path: Path) -> None:
+    source = stacks(tmp_path / "in", 1)
+    result = installed(source, tmp_path / "out", env=faulty("write", ".mrc2movie-", after=1000, error=errno.EROFS))
+    assert result.returncode == 1
+    assert "(Read-only file system)" in result.stderr
+
+
+def test_an_output_directory_that_vanishes_is_named_and_not_made_again(tmp_path: Path) -> None:
+    source, out, mark = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "mark"
+    environment = faulty("fsync", ".mrc2movie-", sleep=1, mark=mark)
+    process = started(source, out, env=environment)
+    while not mark.exists():
+        time.sleep(0.01)
+        assert process.poll() is None
+    shutil.rmtree(out)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the output directory has vanished" in said
+    assert f"{out}: No such file or directory" in said
+    assert said.splitlines()[-1] == "2 failed"
+    assert not out.exists()
+
+
+def test_a_disk_that_hangs_does_not_keep_a_second_signal_waiting(tmp_path: Path) -> None:
+    source, out, mark = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mark"
+    process = started(source, out, env=faulty("fsync", ".mrc2movie-", sleep=9, mark=mark))
+    while not mark.exists():
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.12)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)
+    assert time.monotonic() - begin < 0.1
+    assert process.returncode == 130
+    process.communicate()

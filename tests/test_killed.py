@@ -1,0 +1,182 @@
+"""kill -9 at any moment: a movie under its final name is complete, and the next run puts all in order."""
+
+import bz2
+import gzip
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from faults import (
+    COMMAND,
+    HIDDEN,
+    WAYS,
+    closing_line,
+    faulty,
+    frame_count,
+    installed,
+    movies_in,
+    stacks,
+    started,
+    tree,
+    unfinished,
+    voxels,
+    way_options,
+)
+from movies import write_mrc
+
+from mrc2movie.owner import Owner
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals on Windows")
+
+KILLS = 104
+
+
+def mixed(directory: Path) -> dict[str, int]:
+    """A directory of files of all kinds, one of them broken; the frames of each movie by its stem."""
+    stacks(directory, 3)
+    write_mrc(directory / "float.rec", voxels(4).astype("float32"))
+    (directory / "zipped.mrc.gz").write_bytes(gzip.compress(write_mrc(directory / "tmp", voxels(5)).read_bytes()))
+    (directory / "bzipped.st.bz2").write_bytes(bz2.compress((directory / "tmp").read_bytes()))
+    (directory / "tmp").unlink()
+    write_mrc(directory / "one.map", voxels(1))
+    (directory / "broken.mrc").write_bytes(b"not what it says")
+    return {"0": 10, "1": 10, "2": 10, "float": 6, "zipped": 8, "bzipped": 8, "one": 1}
+
+
+def all_complete(out: Path, frames: dict[str, int]) -> None:
+    """Every movie under a final name decodes fully."""
+    for movie in movies_in(out).values():
+        assert frame_count(movie) == frames[movie.stem], movie
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_movie_is_complete_or_absent_after_a_kill_at_any_moment(tmp_path: Path, way: str) -> None:
+    frames = mixed(tmp_path / "in")
+    out = tmp_path / "out"
+    words: list[str | Path] = [tmp_path / "in", out, *way_options(way)]
+    begin = time.monotonic()
+    assert installed(*words).returncode == 1
+    length = time.monotonic() - begin
+    moments = random.Random(way)
+    interrupted = 0
+    for kill in range(KILLS // len(WAYS)):
+        process = started(*words, "--fps", str(10 + kill))  # another rate: there is always something to do
+        time.sleep(moments.uniform(0.4, 1.0) * length)
+        interrupted += process.poll() is None
+        process.kill()
+        process.communicate()
+        all_complete(out, frames)
+    assert interrupted > KILLS // len(WAYS) // 2
+    last: list[str | Path] = [*words, "--fps", "25"]
+    assert closing_line(installed(*last)) == "7 converted, 1 failed"
+    assert closing_line(installed(*last)) == "7 up to date, 1 failed"
+    assert sorted(movies_in(out)) == sorted(f"{stem}.{way.split()[0]}" for stem in frames)
+    all_complete(out, frames)
+    assert unfinished(out) == []
+
+
+def test_a_movie_is_complete_or_absent_after_a_kill_at_each_step(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 2), tmp_path / "out"
+    for step in range(1, 60):
+        old = {name: tree(path) for name, path in movies_in(out).items()}
+        words: list[str | Path] = [source, out, "--fps", str(10 + step)]
+        killed = installed(*words, env=faulty("step", "out", after=step, kill=1))
+        all_complete(out, {"0": 10, "1": 10})
+        if killed.returncode == 0:
+            break
+        assert killed.returncode == -signal.SIGKILL
+        made = [name for name, path in movies_in(out).items() if tree(path) != old.get(name)]
+        counts = {"converted": 2 - len(made), "up to date": len(made)}
+        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        assert closing_line(installed(*words)) == said
+        assert unfinished(out) == []
+        if step % 3 == 0:
+            shutil.rmtree(out)
+    assert 20 < step < 59
+
+
+def claim(out: Path, target: str, owner: object) -> Path:
+    """What a run leaves that makes, or made, a movie: by the run itself, and then under another owner's name."""
+    process = started(out.parent / "in", out, env=faulty("read", f"{target.split('.')[0]}.mrc", kill=1))
+    process.communicate()
+    (directory,) = out.glob(f"{HIDDEN}*")
+    for file in directory.iterdir():
+        file.rename(directory / f"{owner}-0{Path(target).suffix}")
+    return directory
+
+
+def old(directory: Path, minutes: float) -> None:
+    """Let a claim look as if it had been marked so long ago for the last time."""
+    then = time.time() - 60 * minutes
+    for path in (*directory.iterdir(), directory):
+        os.utime(path, (then, then))
+
+
+def test_what_a_dead_run_left_is_removed_also_where_its_number_is_used_again(tmp_path: Path) -> None:
+    stacks(tmp_path / "in", 1)
+    out = tmp_path / "out"
+    me = Owner.me()
+    claim(out, "0.avi", Owner(me.machine, me.process, me.begin - 1))
+    assert closing_line(installed(tmp_path / "in", out)) == "1 converted"
+    assert unfinished(out) == []
+
+
+def test_what_a_living_run_makes_is_left_to_it_however_old(tmp_path: Path) -> None:
+    stacks(tmp_path / "in", 1)
+    out = tmp_path / "out"
+    old(claim(out, "0.avi", Owner.me()), minutes=1000)
+    left = installed(tmp_path / "in", out)
+    assert left.returncode == 0
+    assert closing_line(left) == "1 left to another run"
+    assert f"is being made by another run (process {os.getpid()})" in left.stderr
+    assert len(unfinished(out)) == 1
+
+
+def test_what_a_run_on_another_machine_makes_is_left_to_it_until_it_was_silent_for_half_an_hour(tmp_path: Path) -> None:
+    stacks(tmp_path / "in", 1)
+    out = tmp_path / "out"
+    directory = claim(out, "0.avi", Owner("0123456789ab", 77, 88))
+    old(directory, minutes=25)
+    left = installed(tmp_path / "in", out)
+    assert closing_line(left) == "1 left to another run"
+    assert "(process 77 on another machine)" in left.stderr
+    old(directory, minutes=35)
+    assert closing_line(installed(tmp_path / "in", out)) == "1 converted"
+    assert unfinished(out) == []
+
+
+def test_what_a_dead_run_left_of_an_input_that_is_gone_is_removed_too(tmp_path: Path) -> None:
+    stacks(tmp_path / "in", 2)
+    out = tmp_path / "out"
+    claim(out, "0.avi", Owner(Owner.me().machine, 2**22 + 1, 1))
+    (tmp_path / "in" / "0.mrc").unlink()
+    (out / f"{HIDDEN}new-0123456789ab").mkdir()  # a run was killed just after it had made this
+    (out / f"{HIDDEN}notes").write_text("not a directory, and so not ours")
+    assert closing_line(installed(tmp_path / "in", out)) == "1 converted"
+    assert unfinished(out) == [f"{HIDDEN}notes"]
+
+
+def test_a_zombie_is_dead(tmp_path: Path) -> None:
+    with subprocess.Popen([COMMAND, "--version"], stdout=subprocess.DEVNULL) as process:
+        begin = Path(f"/proc/{process.pid}/stat")
+        if not begin.exists():
+            pytest.skip("no /proc here")
+        owner = Owner(Owner.me().machine, process.pid, int(begin.read_text().rpartition(")")[2].split()[19]))
+        assert owner.is_alive()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and was not buried yet
+        assert not owner.is_alive()
+
+
+def test_without_proc_a_run_is_dead_when_no_process_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrc2movie.owner._PROC", Path("/nowhere"))
+    with subprocess.Popen([COMMAND, "--version"], stdout=subprocess.DEVNULL) as process:
+        owner = Owner(Owner.me().machine, process.pid, 0)
+        assert owner.is_alive() is None  # it may be another of the same number
+        process.wait()
+        assert owner.is_alive() is False
+    assert Owner.me().is_alive()

@@ -1,0 +1,106 @@
+"""Many runs on one output directory, on one machine or several: every movie right, none lost, none torn."""
+
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from faults import COMMAND, closing_line, faulty, frame_count, installed, movies_in, stacks, started, unfinished
+
+from mrc2movie import Settings, convert
+from mrc2movie.errors import LeftToAnotherRun
+from mrc2movie.publish import Claim
+
+COUNT = 40
+
+
+def elsewhere(name: str) -> list[str]:
+    """What lets a command believe to be on a machine of this name; skips the test where that cannot be."""
+    words = ["unshare", "--uts", "sh", "-c", f'hostname {name} && exec "$@"', "sh"]
+    if not shutil.which("unshare") or subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no right to take another host name here")
+    return words
+
+
+@pytest.mark.parametrize("machines", [1, 8])
+@pytest.mark.parametrize("container", ["avi", "mp4"])
+def test_eight_runs_at_once_make_every_movie_once(tmp_path: Path, machines: int, container: str) -> None:
+    source, out = stacks(tmp_path / "in", COUNT), tmp_path / "out"
+    words: list[str | Path] = [COMMAND, source, out, "--format", container, "--jobs", "1", "--log", "/dev/null"]
+    runs = [
+        subprocess.Popen([*(elsewhere(f"node{i}") if machines > 1 else []), *words], stderr=subprocess.PIPE, text=True)
+        for i in range(8)
+    ]
+    said = [run.communicate(timeout=120)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 8
+    assert sum(text.count(" frames of ") for text in said) == COUNT, "none was made twice"
+    movies = movies_in(out)
+    assert len(movies) == COUNT
+    assert {frame_count(movie) for movie in movies.values()} == {10}
+    assert unfinished(out) == []
+    assert closing_line(installed(source, out, "--format", container)) == f"{COUNT} up to date"
+
+
+def test_eight_runs_of_which_some_are_killed_lose_nothing(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", COUNT), tmp_path / "out"
+    runs = [started(source, out, "--jobs", "1") for _ in range(8)]
+    time.sleep(1)
+    for run in runs[::2]:
+        run.kill()
+    for run in runs:
+        run.communicate(timeout=120)
+    assert {frame_count(movie) for movie in movies_in(out).values()} <= {10}
+    assert installed(source, out).returncode == 0
+    assert len(movies_in(out)) == COUNT
+    assert unfinished(out) == []
+    assert closing_line(installed(source, out)) == f"{COUNT} up to date"
+
+
+def test_what_another_run_is_making_is_left_to_it(tmp_path: Path) -> None:
+    source, out, mark = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "mark"
+    first = started(source, out, env=faulty("fsync", ".mrc2movie-", sleep=2, mark=mark))
+    while not mark.exists():
+        time.sleep(0.005)
+    planned = installed(source, out, "--dry-run")
+    assert closing_line(planned) == "1 would be converted, 1 left to another run"
+    second = installed(source, out)
+    assert second.returncode == 0
+    assert closing_line(second) == "1 converted, 1 left to another run"
+    assert f"is being made by another run (process {first.pid})" in second.stderr
+    _, said = first.communicate(timeout=120)
+    assert said.splitlines()[-1] == "1 converted, 1 up to date"
+
+
+def test_a_run_whose_claim_was_taken_for_abandoned_publishes_nothing(tmp_path: Path) -> None:
+    """As after a laptop's sleep: another machine has taken over meanwhile, and maybe finished."""
+    source, out, mark = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mark"
+    process = started(source, out, env=faulty("fsync", ".mrc2movie-", sleep=1, mark=mark))
+    while not mark.exists():
+        time.sleep(0.005)
+    (claimed,) = out.glob(".mrc2movie-*")
+    shutil.rmtree(claimed)
+    assert closing_line(installed(source, out, "--fps", "7")) == "1 converted"
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "another run took it for abandoned" in said
+    assert closing_line(installed(source, out, "--fps", "7")) == "1 up to date"
+
+
+def test_threads_of_one_process_leave_a_movie_to_each_other_too(tmp_path: Path) -> None:
+    source, target = stacks(tmp_path / "in", 1) / "0.mrc", tmp_path / "0.avi"
+    with Claim(target), pytest.raises(LeftToAnotherRun):
+        convert(source, target)
+    assert unfinished(tmp_path) == []
+    assert convert(source, target, Settings(fps=5)).record.frames.frames == 10
+
+
+def test_a_run_marks_its_claim_as_long_as_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrc2movie.publish._BEAT_SECONDS", 0.05)
+    with Claim(tmp_path / "a.avi") as claim:
+        before = claim.directory.stat().st_mtime_ns
+        time.sleep(0.3)
+        assert claim.directory.stat().st_mtime_ns > before
+    assert threading.active_count() == 1
+    assert list(tmp_path.iterdir()) == []

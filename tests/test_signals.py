@@ -1,0 +1,174 @@
+"""Ctrl-C and SIGTERM: in every phase the first ends the run within half a second, and says how to resume."""
+
+import gzip
+import os
+import pty
+import random
+import select
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults import COMMAND, WAYS, faulty, installed, stacks, started, unfinished, voxels, way_options
+from movies import run, write_mrc
+
+from mrc2movie.interruption import Stopped, stopping_on_signals
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals on Windows")
+
+SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+SECONDS = 0.5
+RESUME = "the same command again carries on"
+
+PHASES = {
+    # What hangs: a call, the files, and how many calls go well before.
+    "planning": ("list", "/in", 0),
+    "looking for what dead runs left": ("list", "/out", 0),
+    "opening": ("read", "0.mrc", 0),
+    "unpacking": ("read", "packed.mrc", 3),
+    "measuring": ("read", "0.mrc", 5),
+    "converting": ("read", "0.mrc", 15),
+    "writing": ("write", ".mrc2movie-", 20_000),
+    "verifying": ("read", ".mrc2movie-", 1),
+    "flushing": ("fsync", ".mrc2movie-", 0),
+    "moving the record": ("rename", ".mrc2movie-", 1),
+    "moving the movie": ("rename", ".mrc2movie-", 2),
+}
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a file that takes a second or more."""
+    directory = tmp_path_factory.mktemp("long") / "in"
+    directory.mkdir()
+    write_mrc(directory / "long.mrc", np.tile(voxels(25, 800, 800), (16, 1, 1)))
+    return directory
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    while not path.exists():
+        time.sleep(0.005)
+        assert process.poll() is None, "it ended before it came so far"
+
+
+@pytest.mark.parametrize(("number", "status", "what"), SIGNALS)
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_signal_ends_the_run_soon_even_where_a_disk_hangs(
+    tmp_path: Path, phase: str, number: signal.Signals, status: int, what: str
+) -> None:
+    source, out, mark = tmp_path / "in", tmp_path / "out", tmp_path / "mark"
+    if phase == "unpacking":
+        source.mkdir()
+        plain = write_mrc(tmp_path / "plain", voxels(60, 200, 200))
+        (source / "packed.mrc.gz").write_bytes(gzip.compress(plain.read_bytes(), 1))
+    else:
+        stacks(source, 1, sections=10, rows=64, columns=64)
+    call, match, after = PHASES[phase]
+    process = started(source, out, env=faulty(call, match, after=after, sleep=20, mark=mark))
+    wait_for(mark, process)
+    begin = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - begin < SECONDS + 0.1  # of slow machines
+    assert process.returncode == status
+    assert said == f"mrc2movie: {what}; {RESUME}\n"
+    assert unfinished(out) == []
+    assert installed(source, out).returncode == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("bars", [True, False])
+def test_a_signal_at_any_moment_ends_the_run_clean(tmp_path: Path, long_run: Path, way: str, bars: bool) -> None:
+    moments = random.Random(way)
+    for number, status, what in SIGNALS:
+        out = tmp_path / f"out{status}"
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(
+            # as from a batch script, that hands its process over
+            ["sh", "-c", 'exec "$@"', "sh", COMMAND, long_run, out, "--jobs", "1", *way_options(way)],
+            stdin=subprocess.DEVNULL,
+            stderr=follower if bars else subprocess.PIPE,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        os.close(follower)
+        while not unfinished(out):
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.7))
+        assert process.poll() is None
+        begin = time.monotonic()
+        process.send_signal(number)
+        said = drained(leader) if bars else process.communicate(timeout=60)[1].decode()
+        process.wait(timeout=60)
+        assert time.monotonic() - begin < SECONDS + 0.1  # of slow machines
+        os.close(leader)
+        assert process.returncode == status
+        assert said.splitlines()[-1].endswith(f"mrc2movie: {what}; {RESUME}")
+        assert "Traceback" not in said
+        assert unfinished(out) == []
+
+
+def drained(leader: int) -> str:
+    """All that comes from a terminal until the last process has closed it."""
+    shown = b""
+    while select.select([leader], [], [], 60)[0]:
+        try:
+            shown += os.read(leader, 65536)
+        except OSError:
+            break
+    return shown.decode()
+
+
+def test_a_signal_that_is_echoed_at_once_still_leaves_nothing(tmp_path: Path, long_run: Path) -> None:
+    """timeout(1) sends the signal to the process and then to its group."""
+    out = tmp_path / "out"
+    result = subprocess.run(
+        ["timeout", "0.6", COMMAND, long_run, out, "--jobs", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    assert result.returncode == 124
+    assert result.stderr == f"mrc2movie: terminated; {RESUME}\n"
+    assert unfinished(out) == []
+
+
+def test_a_signal_that_is_ignored_remains_so(tmp_path: Path) -> None:
+    """A shell lets its background jobs ignore Ctrl-C."""
+    source, out, mark = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mark"
+    environment = faulty("fsync", ".mrc2movie-", sleep=1, mark=mark)
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    with subprocess.Popen([*ignoring, COMMAND, source, out, "-q"], env=environment) as process:
+        while not mark.exists():
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+
+
+def test_handlers_are_as_before_when_the_run_has_ended(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number, _, _ in SIGNALS]
+    threads = threading.active_count()
+    assert run(stacks(tmp_path / "in", 1), tmp_path / "out") == 0
+    assert [signal.getsignal(number) for number, _, _ in SIGNALS] == before
+    assert threading.active_count() == threads
+
+
+def test_in_another_thread_a_run_leaves_signals_alone(tmp_path: Path) -> None:
+    source, results = stacks(tmp_path / "in", 1), []
+    thread = threading.Thread(target=lambda: results.append(run(source, tmp_path / "out")))
+    thread.start()
+    thread.join()
+    assert results == [0]
+
+
+def test_the_exception_of_a_signal_is_caught_by_nothing_on_the_way() -> None:
+    with pytest.raises(Stopped) as stopped, stopping_on_signals(lambda _: None):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Exception:
+            pytest.fail("caught")
+    assert stopped.value.exit_status == 143
