@@ -18,8 +18,9 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import SpooledTemporaryFile, TemporaryFile
+from tempfile import TemporaryFile
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 
@@ -32,7 +33,7 @@ _BEAT_SECONDS = 60.0
 _SILENT_SECONDS = 30 * 60.0
 """So long a run elsewhere may give no sign of life, through a network that stalls, before it is taken for dead."""
 
-_KEPT_IN_MEMORY = 32 * 2**20
+_KEPT_IN_MEMORY = 96 * 2**20
 _PROBE_BYTES = 2**18
 _ATTEMPTS = 100
 
@@ -60,7 +61,9 @@ class Claim:
         self.target = target
         self.directory = _claimed_directory(target)
         self._stem = f"{Owner.me()}-{next(_serial)}"
-        self._name = self._stem + target.suffix
+        # Not the movie itself: ext4 flushes a file that was there before it was opened to be written when it is closed,
+        # which is to happen beside the verifying.
+        self._sign = self.directory / (self._stem + ".claim")
         self._descriptor: int | None = None
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="mrc2movie claim")
@@ -93,7 +96,7 @@ class Claim:
         prepared = self.target.with_name(f"{_PREFIX}new-{secrets.token_hex(6)}")
         try:
             prepared.mkdir()
-            (prepared / self._name).touch(exist_ok=False)
+            (prepared / self._sign.name).touch(exist_ok=False)
             prepared.rename(self.directory)
         except FileNotFoundError:
             if not self.target.parent.exists():
@@ -109,11 +112,11 @@ class Claim:
 
     def _for_codecs(self) -> Path:
         """The unfinished movie by a name that codecs take: they want UTF-8."""
-        hidden = self.directory / self._name
+        hidden = self.beside(self.target.suffix)
         if _is_utf8(hidden.absolute()) or not Path("/proc/self/fd").is_dir():
             return hidden
         self._descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-        return Path(f"/proc/self/fd/{self._descriptor}") / self._name
+        return Path(f"/proc/self/fd/{self._descriptor}") / hidden.name
 
     def beside(self, suffix: str) -> Path:
         """A name for another temporary file of this run."""
@@ -122,7 +125,7 @@ class Claim:
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT_SECONDS):
             with suppress(OSError):
-                if (self.directory / self._name).exists():
+                if self._sign.exists():
                     os.utime(self.directory)
 
     def publish(self) -> None:
@@ -318,14 +321,17 @@ def _try_to_write(directory: Path) -> None:
 
 
 class PacketSpool:
-    """Packets kept for the way back: in memory up to a bound, then in an unlinked temporary file.
+    """Packets kept for the way back: as they are up to a bound, then in an unlinked temporary file.
 
     Args:
         directory: Where the temporary file goes: beside the movie there is room, in /tmp there may be none.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._file = SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY, dir=str(directory))  # noqa: SIM115
+        self._directory = directory
+        self._kept: list[Packet] = []
+        self._kept_bytes = 0
+        self._file: IO[bytes] | None = None
         self._starts = array("Q", [0])
 
     def append(self, packet: Packet) -> None:
@@ -334,16 +340,27 @@ class PacketSpool:
         Raises:
             OutputError: There is no room for it.
         """
+        if self._file is None and self._kept_bytes + packet.nbytes <= _KEPT_IN_MEMORY:
+            self._kept.append(packet)
+            self._kept_bytes += packet.nbytes
+            return
         try:
+            if self._file is None:
+                self._file = TemporaryFile(buffering=0, dir=self._directory)  # noqa: SIM115
             self._file.seek(self._starts[-1])
-            self._file.write(packet.data)
-            self._file.flush()
+            missing = packet.data
+            while missing:  # a disk that is nearly full takes a part, and says why when it is given the rest
+                missing = missing[self._file.write(missing) :]
         except OSError as error:
             raise not_written("the frames for the way back cannot be kept", error) from error
         self._starts.append(self._starts[-1] + packet.nbytes)
 
     def __getitem__(self, position: int) -> Packet:
-        start, end = self._starts[position : position + 2]
+        if position < len(self._kept):
+            return self._kept[position]
+        assert self._file is not None
+        place = position - len(self._kept)
+        start, end = self._starts[place : place + 2]
         self._file.seek(start)
         return np.frombuffer(self._file.read(end - start), np.uint8)
 
@@ -353,5 +370,5 @@ class PacketSpool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # of what could not be written, which was said
+        if self._file is not None:
             self._file.close()

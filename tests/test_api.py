@@ -117,6 +117,7 @@ def test_processors_and_directories_have_portable_fallbacks(tmp_path: Path, monk
     assert available_processors() == 1
     monkeypatch.delattr(os, "O_DIRECTORY")
     monkeypatch.delattr(os, "preadv")
-    monkeypatch.setattr("tempfile.TemporaryFile", tempfile.NamedTemporaryFile)
+    monkeypatch.setattr(publish, "TemporaryFile", tempfile.NamedTemporaryFile)
+    monkeypatch.setattr(publish, "_KEPT_IN_MEMORY", 100)
     convert(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "x.avi")
     assert len(frames(tmp_path / "x.avi")) == 6

@@ -97,8 +97,8 @@ def test_a_full_disk_spoils_neither_the_run_nor_the_log_when_only_the_log_is_on_
 
 
 def test_frames_kept_for_the_way_back_need_room_too(tmp_path: Path) -> None:
-    source = stacks(tmp_path / "in", 1, sections=150, rows=600, columns=600)
-    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=38m", "tmpfs") as disk:
+    source = stacks(tmp_path / "in", 1, sections=300, rows=900, columns=900)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=150m", "tmpfs") as disk:
         result = installed(source, disk / "out", "--quality", "98", "--log", tmp_path / "log")
         assert f"({FULL})" in result.stderr
         assert unfinished(disk) == []
