@@ -145,7 +145,7 @@ def collect(parts: Iterable[SectionStatistics]) -> Statistics:
         nonfinite += part.nonfinite
         samples.append(part.sample)
     sample = np.concatenate(samples)
-    if not sample.size:  # the regular sample met no finite voxel
+    if not sample.size:  # none was wanted, or it met no finite voxel
         sample = np.array([minimum, maximum])
     sample.sort()
     return Statistics(minimum, maximum, nonfinite, sample)

@@ -282,7 +282,8 @@ def measure(showing: Showing, rule: GreyRule) -> GreyRange:
     def make_worker() -> Callable[[int, Section], SectionStatistics]:
         def work(position: int, section: Section) -> SectionStatistics:
             with showing.watch.stage("measuring"):
-                return section_statistics(section, sampling.slice(position))
+                sampled = sampling.slice(position) if rule.needs_sample else slice(0)
+                return section_statistics(section, sampled)
 
         return work
 

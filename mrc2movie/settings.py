@@ -54,6 +54,11 @@ class GreyRule:
     kind: Literal["auto", "minmax", "percentile", "sigma", "mad", "fixed"]
     values: tuple[float, ...] = ()
 
+    @property
+    def needs_sample(self) -> bool:
+        """Whether more than minimum and maximum must be known."""
+        return self.kind not in ("minmax", "fixed")
+
     @classmethod
     def parse(cls, text: str) -> "GreyRule":
         """Parse the text form.
