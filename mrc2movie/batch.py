@@ -9,10 +9,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from mrc2movie import __version__
+from mrc2movie.beside import picture_paths
 from mrc2movie.errors import Mrc2movieError, UsageError
 from mrc2movie.pipeline import convert
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
-from mrc2movie.record import record_path, why_not_up_to_date
+from mrc2movie.record import record_path, recorded_pictures, why_not_up_to_date
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import Settings
 from mrc2movie.writers import check_codec, suffix
@@ -152,16 +153,17 @@ def _run(job: Job, settings: Settings, watcher: Watcher) -> Outcome:
 
 def _decide(job: Job, settings: Settings) -> tuple[Status, str]:
     """Whether a movie is to be made, and why."""
-    if not os.path.lexists(job.target):
-        return Status.PLANNED, "new"
     if settings.overwrite:
         return Status.PLANNED, "--overwrite"
-    if not record_path(job.target).exists():
-        return (
-            Status.LEFT_ALONE,
-            f"{job.target} is there without a record and so not ours; --overwrite replaces it",
-        )
-    changed = why_not_up_to_date(job.target, job.source, settings.movie_options())
+    pictures = picture_paths(job.target, settings)
+    ours = {job.target.name} if record_path(job.target).exists() else frozenset()
+    for path in (job.target, *pictures.values()):
+        if os.path.lexists(path) and path.name not in ours | recorded_pictures(job.target):
+            return Status.LEFT_ALONE, f"{path} is there without a record and so not ours; --overwrite replaces it"
+    if not os.path.lexists(job.target):
+        return Status.PLANNED, "new"
+    wanted = {option: (path, getattr(settings, option)) for option, path in pictures.items()}
+    changed = why_not_up_to_date(job.target, job.source, settings.movie_options(), wanted)
     return (Status.PLANNED, changed) if changed else (Status.UP_TO_DATE, "")
 
 

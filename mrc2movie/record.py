@@ -1,6 +1,7 @@
 """The record beside a movie: how it was made, and so whether it is still up to date."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,30 @@ class FileStamp:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture beside a movie.
+
+    Attributes:
+        option: The option that asks for it.
+        value: Of this option.
+        file: The picture.
+    """
+
+    option: str
+    value: object
+    file: FileStamp
+
+
+@dataclass(frozen=True)
 class Record:
     """How a movie was made.
 
     Attributes:
         source: The input.
         movie: The movie.
-        settings: The options that shape the movie.
+        pictures: Those made beside it.
+        preset: The one that shaped it, if any; with ``auto`` the one that was found.
+        settings: The options that shape the movie, as they were asked for.
         header: What the reader made of the input's header.
         grey_range: [low, high].
         sections: Section numbers in the order of their first appearance, counted from 0 in file order.
@@ -54,6 +72,8 @@ class Record:
 
     source: FileStamp
     movie: FileStamp
+    pictures: tuple[Picture, ...]
+    preset: str | None
     settings: dict[str, object]
     header: dict[str, object]
     grey_range: tuple[float, float]
@@ -87,8 +107,17 @@ def write_record(movie: Path, record: Record) -> None:
         raise OutputError(f"its record {path.name} cannot be written ({error.strerror})") from error
 
 
-def why_not_up_to_date(movie: Path, source: Path, settings: dict[str, object]) -> str | None:
-    """What has changed since a recorded movie was made, in words; None if nothing has."""
+def why_not_up_to_date(
+    movie: Path, source: Path, settings: dict[str, object], pictures: Mapping[str, tuple[Path, object]]
+) -> str | None:
+    """What has changed since a recorded movie was made, in words; None if nothing has.
+
+    Args:
+        movie: The movie.
+        source: What it was made from.
+        settings: The options that shape it.
+        pictures: Those wanted beside it, with the value of their option, by the name of the option.
+    """
     made = _read(record_path(movie))
     if made is None:
         return "its record cannot be read"
@@ -100,7 +129,19 @@ def why_not_up_to_date(movie: Path, source: Path, settings: dict[str, object]) -
     if not isinstance(then, dict):
         return "its record cannot be read"
     changed = sorted(name for name in settings.keys() | then.keys() if settings.get(name) != then.get(name))
-    return "other " + ", ".join(changed) if changed else None
+    if changed:
+        return "other " + ", ".join(changed)
+    for option, (path, value) in pictures.items():
+        found = asdict(Picture(option, value, FileStamp.of(path))) if path.exists() else None
+        if found is None or found not in made.get("pictures", ()):
+            return f"no {option.replace('_', ' ')} like this yet"
+    return None
+
+
+def recorded_pictures(movie: Path) -> frozenset[str]:
+    """The names of the pictures that were made beside a movie."""
+    made = _read(record_path(movie)) or {}
+    return frozenset(picture["file"]["name"] for picture in made.get("pictures", ()))
 
 
 def _read(path: Path) -> dict[str, Any] | None:
