@@ -131,31 +131,35 @@ def plan_labels(
             bar = ScaleBar(round(length_A / pixel_size_A[0]), in_words(length_A))
             if abs(pixel_size_A[0] / pixel_size_A[1] - 1) > 0.01:
                 warnings.append("--scale-bar: it holds from left to right only, since the voxels are not square")
-    if not captions and bar is None:
-        return Labels(warnings=tuple(warnings))
     font = cv2.FontFace("sans")
     wanted = min(max(round(min(shape[:2]) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
+    texts = set(captions)
 
-    def fits(size: int) -> bool:
-        parts = [(_text_size(lines, font, size), _LABEL_SHARE) for lines in set(map(tuple, captions))]
-        if bar:
-            parts.append((_bar_size(bar, font, size), _BAR_SHARE))
-        room = [
-            height + _margin(size) <= share[1] * shape[0] and width + _margin(size) <= share[0] * shape[1]
-            for (height, width), share in parts
-        ]
-        return all(room)
+    def fits(part: str, size: int) -> bool:
+        if part == "bar":
+            sizes, share = [_bar_size(bar, font, size)] if bar else [], _BAR_SHARE
+        else:
+            sizes, share = [_text_size(lines, font, size) for lines in texts], _LABEL_SHARE
+        room = share[0] * shape[1] - _margin(size), share[1] * shape[0] - _margin(size)
+        return all(width <= room[0] and height <= room[1] for height, width in sizes)
 
-    size = next((size for size in range(wanted, _FONT_SIZES[0] - 1, -1) if fits(size)), None)
-    if size is None:
-        warnings.append(f"frames of {shape[1]} x {shape[0]} are too small for legible labels, so there are none")
-        return Labels(warnings=tuple(warnings))
+    for part in ("label", "bar"):
+        if not fits(part, _FONT_SIZES[0]):
+            what = "--scale-bar" if part == "bar" else "--label"
+            warnings.append(
+                f"{what}: frames of {shape[1]} x {shape[0]} are too small for legible text, so none is written"
+            )
+            if part == "bar":
+                bar = None
+            else:
+                captions, texts = [], set()
+    size = next(size for size in range(wanted, 0, -1) if fits("label", size) and fits("bar", size))
     return Labels(captions, bar, size, tuple(warnings))
 
 
 def captions_of(
     settings: Settings, description: Description, shown: Shown
-) -> tuple[Sequence[Sequence[str]], list[str]]:
+) -> tuple[Sequence[tuple[str, ...]], list[str]]:
     """The lines of text at each position shown, and warnings of what is not known."""
     lines: list[Sequence[str]] = []
     warnings: list[str] = []
