@@ -141,7 +141,7 @@ def _kernel(deviation: float) -> NDArray[np.float64]:
 
     They come from its transform: a sampled Gaussian of less than a pixel is none, and would miss the half amplitude.
     """
-    radius = max(8, math.ceil(5 * deviation))
+    radius = max(16, math.ceil(5 * deviation))
     length = 64 * radius
     transform = np.exp(-2 * (np.pi * deviation * np.fft.rfftfreq(length)) ** 2)
     weights = np.fft.irfft(transform, length)

@@ -217,7 +217,7 @@ def test_running_means_shrink_at_the_ends(tmp_path: Path, count: int, dtype: str
     expected = pictures(means(voxels, count))
     found = shown(tmp_path, source, "--average", str(count))
     assert np.abs(np.subtract(found, expected, dtype=int)).max() <= 1
-    assert np.mean(np.not_equal(found, expected)) < 0.01  # halves may round either way
+    assert np.mean(np.not_equal(found, expected)) < 0.05  # halves may round either way
 
 
 def test_the_grey_range_of_means_is_that_of_the_means(tmp_path: Path) -> None:
