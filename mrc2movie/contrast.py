@@ -30,15 +30,15 @@ _BLOCK_VOXELS = 1 << 17
 
 
 @dataclass(frozen=True)
-class SectionStatistics:
-    """What the measuring pass takes from one section.
+class Statistics:
+    """What the measuring pass takes from the voxels of one section, and of all sections shown.
 
     Attributes:
-        minimum: Smallest finite value, or +inf where no value is finite.
-        maximum: Largest finite value, or -inf where no value is finite.
+        minimum: Exact smallest finite value; +inf where no value is finite.
+        maximum: Exact largest finite value; -inf where no value is finite.
         nonfinite: Number of NaN and infinite voxels.
-        sample: Finite voxels of the regular sample, (n,), native dtype.
-        mean: Of all finite voxels; None where it is not wanted, or no value is finite.
+        sample: Finite voxels of the regular sample, (n,); of all sections ascending.
+        mean: Of all finite voxels of a section; None where it is not wanted, or no value is finite.
     """
 
     minimum: float
@@ -46,23 +46,6 @@ class SectionStatistics:
     nonfinite: int
     sample: NDArray[np.generic]
     mean: float | None = None
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """The voxels of all sections shown.
-
-    Attributes:
-        minimum: Exact smallest finite value; +inf where no value is finite.
-        maximum: Exact largest finite value; -inf where no value is finite.
-        nonfinite: Number of NaN and infinite voxels.
-        sample: Finite voxels of the regular sample, (n,), ascending.
-    """
-
-    minimum: float
-    maximum: float
-    nonfinite: int
-    sample: NDArray[np.generic]
 
 
 @dataclass(frozen=True)
@@ -121,7 +104,7 @@ class Sampling:
         return slice(-position * self.section_voxels % self.step, None, self.step)
 
 
-def section_statistics(section: NDArray[np.generic], sampled: slice, with_mean: bool = False) -> SectionStatistics:
+def section_statistics(section: NDArray[np.generic], sampled: slice, with_mean: bool = False) -> Statistics:
     """Measure one section.
 
     Args:
@@ -135,9 +118,9 @@ def section_statistics(section: NDArray[np.generic], sampled: slice, with_mean: 
         minimum, maximum = float(section.min()), float(section.max())
     if math.isfinite(minimum) and math.isfinite(maximum):
         mean = float(section.mean(dtype=np.float64)) if with_mean else None
-        return SectionStatistics(minimum, maximum, 0, sample, mean)
+        return Statistics(minimum, maximum, 0, sample, mean)
     finite = section[np.isfinite(section)]
-    return SectionStatistics(
+    return Statistics(
         float(finite.min(initial=np.inf)),
         float(finite.max(initial=-np.inf)),
         section.size - finite.size,
@@ -146,7 +129,7 @@ def section_statistics(section: NDArray[np.generic], sampled: slice, with_mean: 
     )
 
 
-def match_means(parts: Sequence[SectionStatistics]) -> tuple[Sequence[SectionStatistics], Sequence[float]]:
+def match_means(parts: Sequence[Statistics]) -> tuple[Sequence[Statistics], Sequence[float]]:
     """Shift every section to the common mean.
 
     Args:
@@ -161,19 +144,19 @@ def match_means(parts: Sequence[SectionStatistics]) -> tuple[Sequence[SectionSta
     return [_shifted(part, common) for part in parts], shifts
 
 
-def _shifted(part: SectionStatistics, common: float) -> SectionStatistics:
+def _shifted(part: Statistics, common: float) -> Statistics:
     if part.mean is None:
         return part
     # In this order a section without contrast comes to the common mean exactly, and shows no rounding as contrast.
     sample = part.sample.astype(np.result_type(part.sample.dtype, np.float32))
     sample -= sample.dtype.type(part.mean)
     sample += sample.dtype.type(common)
-    return SectionStatistics(
+    return Statistics(
         part.minimum - part.mean + common, part.maximum - part.mean + common, part.nonfinite, sample, common
     )
 
 
-def collect(parts: Iterable[SectionStatistics]) -> Statistics:
+def collect(parts: Iterable[Statistics]) -> Statistics:
     """Bring the statistics of the sections together."""
     minimum, maximum, nonfinite, samples = math.inf, -math.inf, 0, []
     for part in parts:

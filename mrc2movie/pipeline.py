@@ -22,7 +22,7 @@ from mrc2movie.codecs import FORMATS
 from mrc2movie.contrast import (
     GreyRange,
     Sampling,
-    SectionStatistics,
+    Statistics,
     choose_range,
     collect,
     match_means,
@@ -364,15 +364,15 @@ def measure(showing: Showing, rule: GreyRule, match_mean: bool = False) -> Greys
     """
     sampling = Sampling.of(len(showing.shown.places), showing.preparation.shape)
 
-    def make_worker() -> Callable[[int, Section], SectionStatistics]:
-        def work(position: int, section: Section) -> SectionStatistics:
+    def make_worker() -> Callable[[int, Section], Statistics]:
+        def work(position: int, section: Section) -> Statistics:
             with showing.watch.stage("measuring"):
                 sampled = sampling.slice(position) if rule.needs_sample else slice(0)
                 return section_statistics(section, sampled, match_mean)
 
         return work
 
-    parts: Iterable[SectionStatistics] = showing.map("measuring", make_worker)
+    parts: Iterable[Statistics] = showing.map("measuring", make_worker)
     shifts: Sequence[float] = ()
     if match_mean:
         parts, shifts = match_means(list(parts))

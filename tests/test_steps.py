@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
-from mrc2movie.render import HALF_AMPLITUDE, Bin, Lowpass, Shrink, preparation
+from mrc2movie.render import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Step, preparation
 
 rng = np.random.default_rng(3)
 
@@ -27,7 +27,12 @@ def binned(voxels: NDArray[Any], n: int) -> NDArray[np.float64]:
     """Means of n x n voxels; what fills no such square at the end of rows and columns is left out."""
     z, y, x = voxels.shape
     whole = voxels[:, : y // n * n, : x // n * n].astype(float)
-    return whole.reshape(z, y // n, n, x // n, n).mean(axis=(2, 4))
+    return np.asarray(whole.reshape(z, y // n, n, x // n, n).mean(axis=(2, 4)))
+
+
+def done(step: Step, section: NDArray[Any]) -> NDArray[np.float64]:
+    """What a step makes of a section."""
+    return np.asarray(step(section), np.float64)
 
 
 def lowpassed(section: NDArray[Any], resolution: float) -> NDArray[np.float64]:
@@ -51,20 +56,20 @@ def test_bin_shows_area_means_measured_after_binning(tmp_path: Path, dtype: str,
 
 def test_a_bin_larger_than_the_section_is_its_mean() -> None:
     section = ramp(1, 3, 8)[0]
-    assert_allclose(Bin(4)(section), [[section[:, :4].mean(), section[:, 4:].mean()]])
+    assert_allclose(done(Bin(4), section), [[section[:, :4].mean(), section[:, 4:].mean()]])
 
 
 def test_max_size_keeps_the_aspect_and_never_enlarges(tmp_path: Path) -> None:
     voxels = rng.normal(0, 1, (2, 40, 60)).astype(np.float32)
     assert shown(tmp_path, voxels, "--max-size", "30")[0].shape == (20, 30)
     assert shown(tmp_path, voxels, "--max-size", "100")[0].shape == (40, 60)
-    assert_allclose(Shrink(30)(voxels[0]), binned(voxels[:1], 2)[0], atol=1e-6)
+    assert_allclose(done(Shrink(30), voxels[0]), binned(voxels[:1], 2)[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("resolution", [2.0, 3.0, 4.0, 7.5, 30.0])
 def test_lowpass_is_the_gaussian_of_the_fourier_transform(resolution: float) -> None:
     section = rng.normal(5, 1, (64, 96)).astype(np.float32)
-    found = Lowpass((HALF_AMPLITUDE * resolution,) * 2)(section)
+    found = done(Lowpass((HALF_AMPLITUDE * resolution,) * 2), section)
     assert_allclose(found, lowpassed(section, resolution), atol=0.02)
 
 
@@ -72,7 +77,7 @@ def test_lowpass_is_the_gaussian_of_the_fourier_transform(resolution: float) -> 
 def test_lowpass_leaves_half_of_the_amplitude_at_its_resolution(period: int) -> None:
     wave = np.broadcast_to(np.cos(2 * np.pi * np.arange(320) / period), (320, 320)).astype(np.float32)
     for section in (wave, np.ascontiguousarray(wave.T)):
-        ratio = np.abs(Lowpass((HALF_AMPLITUDE * period,) * 2)(section))[100:220, 100:220].max()
+        ratio = np.abs(done(Lowpass((HALF_AMPLITUDE * period,) * 2), section))[100:220, 100:220].max()
         assert ratio == pytest.approx(0.5, rel=0.02)
 
 
@@ -99,7 +104,7 @@ def test_a_lowpass_finer_than_the_voxels_is_warned_of(tmp_path: Path, capsys: py
 def test_lowpass_leaves_holes_as_they_are_and_their_surroundings_finite() -> None:
     section = np.full((40, 40), 3, np.float32)
     section[20, 11], section[5, 30] = np.nan, np.inf
-    found = Lowpass((2.0, 2.0))(section)
+    found = done(Lowpass((2.0, 2.0)), section)
     assert np.isnan(found[20, 11])
     assert np.isposinf(found[5, 30])
     assert_allclose(found[np.isfinite(found)], 3, rtol=1e-5)
