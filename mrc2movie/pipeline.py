@@ -132,6 +132,7 @@ class Showing:
             scratch = np.empty(self.volume.scratch_bytes, np.uint8)
 
             def work(item: tuple[int, Load]) -> Result:
+                nonlocal scratch
                 position, load = item
                 with about(self.volume.path):
                     with self.watch.stage("reading"):
@@ -140,7 +141,10 @@ class Showing:
                         with self.watch.stage("preparing"):
                             for step in self.preparation.steps:
                                 section = step(section)
-                    return worker(position, section)
+                    result = worker(position, section)
+                if isinstance(result, np.ndarray) and np.may_share_memory(result, scratch):
+                    scratch = np.empty_like(scratch)  # the section is kept, so the next one needs a place of its own
+                return result
 
             return work
 
@@ -152,10 +156,11 @@ class Showing:
 
         Each is read once and held as long as a mean needs it. The means themselves are made by the workers.
         """
-        # A section may live in the scratch buffer of a worker, which the next one overwrites. As float32 it is added
-        # up without another conversion.
-        own = partial(np.array, dtype=np.result_type(self.description.dtype, np.float32))
-        arriving = zip(self.shown.read(), self._prepared(lambda: lambda position, section: own(section)), strict=True)
+
+        def keep(position: int, section: Section) -> Section:
+            return section.astype(self._mean_dtype, copy=False)  # to be added up without another conversion
+
+        arriving = zip(self.shown.read(), self._prepared(lambda: keep), strict=True)
         held: dict[int, Section] = {}
         for position in range(len(self.shown.places)):
             wanted = self.shown.neighbours(position)
@@ -166,14 +171,21 @@ class Showing:
             yield position, [held[number] for number in wanted]
 
     def _of_mean(self, worker: Callable[[int, Section], Result]) -> Callable[[tuple[int, Sequence[Section]]], Result]:
+        mean = np.empty(self.preparation.shape, self._mean_dtype)
+
         def work(item: tuple[int, Sequence[Section]]) -> Result:
             position, sections = item
             with self.watch.stage("averaging"):
-                mean = mean_of(sections)
+                mean_of(sections, mean)
             with about(self.volume.path):
                 return worker(position, mean)
 
         return work
+
+    @property
+    def _mean_dtype(self) -> np.dtype[np.generic]:
+        """Float32, or float64 where the voxels need it."""
+        return np.result_type(self.description.dtype, np.float32)
 
 
 def convert(

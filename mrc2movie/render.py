@@ -17,9 +17,6 @@ from mrc2movie.settings import Settings
 Frame: TypeAlias = NDArray[np.uint8]
 """(h, w) uint8, row 0 at the top of the picture; (h, w, 3) red, green, blue where in colour."""
 
-_BLOCK_VOXELS = 1 << 17
-"""Voxels added up at a time: the sum stays in the second-level cache."""
-
 
 class Step(Protocol):
     """A pure function of a section, done before its grey values are measured, and again before they are shown."""
@@ -140,8 +137,9 @@ def _kernel(deviation: float) -> NDArray[np.float64]:
     """The Gaussian as weights for neighbouring pixels, (n,), n odd.
 
     They come from its transform: a sampled Gaussian of less than a pixel is none, and would miss the half amplitude.
+    Cut so short they keep the transform to within 0.04, and to within 0.011 from a resolution of 4.5 pixels on.
     """
-    radius = max(16, math.ceil(5 * deviation))
+    radius = max(3, math.ceil(3 * deviation))
     length = 64 * radius
     transform = np.exp(-2 * (np.pi * deviation * np.fft.rfftfreq(length)) ** 2)
     weights = np.fft.irfft(transform, length)
@@ -155,23 +153,22 @@ def _precise(section: NDArray[np.generic]) -> NDArray[np.floating]:
     return section.astype(np.result_type(section.dtype, np.float32), copy=False)
 
 
-def mean_of(sections: Sequence[NDArray[np.generic]]) -> NDArray[np.floating]:
-    """The mean of sections of the same shape: float32, or float64 where the voxels need it.
+def mean_of(sections: Sequence[NDArray[np.generic]], place: NDArray[np.generic]) -> None:
+    """Write the mean of sections of the same shape and floating-point type into an array like them.
 
     All are added up for each mean: taking away what leaves a running sum would save additions, but its errors would
-    grow along the movie, and one NaN would never leave it.
+    grow along the movie, and one NaN would never leave it. Whole sections are added, not blocks that stay in the cache:
+    for each addition the interpreter is left and entered again, for which busy threads wait.
     """
-    first = sections[0]
-    mean = np.empty(first.shape, np.result_type(first.dtype, np.float32))
-    rows = max(1, _BLOCK_VOXELS // math.prod(first.shape[1:]))
-    for start in range(0, len(mean), rows):
-        total = mean[start : start + rows]
-        np.copyto(total, first[start : start + rows])
-        for section in sections[1:]:
-            with np.errstate(over="ignore", invalid="ignore"):
-                np.add(total, section[start : start + rows], out=total)
-        total *= total.dtype.type(1 / len(sections))
-    return mean
+    first, *others = sections
+    with np.errstate(over="ignore", invalid="ignore"):
+        if others:
+            np.add(first, others[0], out=place)
+        else:
+            np.copyto(place, first)
+        for section in others[1:]:
+            np.add(place, section, out=place)
+        np.multiply(place, place.dtype.type(1 / len(sections)), out=place)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def test_max_size_keeps_the_aspect_and_never_enlarges(tmp_path: Path) -> None:
 def test_lowpass_is_the_gaussian_of_the_fourier_transform(resolution: float) -> None:
     section = rng.normal(5, 1, (64, 96)).astype(np.float32)
     found = done(Lowpass((HALF_AMPLITUDE * resolution,) * 2), section)
-    assert_allclose(found, lowpassed(section, resolution), atol=0.02)
+    assert_allclose(found, lowpassed(section, resolution), atol=0.05)
 
 
 @pytest.mark.parametrize("period", [4, 8, 20])
