@@ -258,6 +258,12 @@ class Look:
 class Renderer:
     """Renders the sections of one movie, in one thread: OpenCV's CLAHE is not to be shared.
 
+    CLAHE works on 8 bits. In 16 it would be another filter: OpenCV counts in 65536 bins there, more than a tile of
+    128 x 128 has pixels, so that clipping them means something else (19 to 26 dB from what it does in 8 bits), and it
+    takes three times as long (6.2 instead of 2.0 ms for 1024 x 1024). And 8 bits lose nothing that a movie could show:
+    greys that are not rounded before give the same to within 49 dB, even where 99.8 % of the voxels share 21 greys,
+    while JPEG of quality 90 keeps 36 to 42 dB (``tests/benchmarks/clahe.py``).
+
     Args:
         look: How.
     """
