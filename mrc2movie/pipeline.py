@@ -308,7 +308,7 @@ def write_movie(showing: Showing, look: Look, writer: MovieWriter, settings: Set
             with watch.stage("contrast"):
                 frame = render(section)
             if position in (0, last):
-                rendered[position] = frame
+                rendered[position] = frame.copy()
             with watch.stage("encoding"):
                 return encode(frame, position)
 

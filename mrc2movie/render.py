@@ -80,7 +80,10 @@ class Look:
 
 
 class Renderer:
-    """Renders the sections of one movie, in one thread: OpenCV's CLAHE is not to be shared.
+    """Renders the sections of one movie, in one thread: OpenCV's CLAHE is not to be shared, nor are the buffers.
+
+    The frames lie in the same memory one after the other: memory that is new for every section costs as much as to
+    convert it. Each stays what it is until the next one is rendered.
 
     Args:
         look: How.
@@ -91,18 +94,23 @@ class Renderer:
         tiles = (look.tile_grid_size, look.tile_grid_size)
         equalise = look.clip_limit > 0 and not look.grey_range.constant
         self._clahe = cv2.createCLAHE(look.clip_limit, tiles) if equalise else None
+        self._grey = np.empty(0, np.uint8)
+        self._equalised = np.empty(0, np.uint8)
 
     def __call__(self, section: NDArray[np.generic]) -> Frame:
         """Render one section, (y, x) of any real native dtype or (y, x, 3) in colour."""
         look = self._look
-        frame = to_8bit(section, look.grey_range, upside_down=look.row0_at_bottom)
+        if self._grey.shape != section.shape:
+            self._grey = np.empty(section.shape, np.uint8)
+            self._equalised = np.empty(section.shape, np.uint8)
+        frame = to_8bit(section, look.grey_range, look.row0_at_bottom, self._grey)
         if self._clahe is None:
             return frame
         if frame.ndim == 3:  # only the lightness is equalised, so that hues stay what they are
             lightness = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)
             lightness[..., 0] = self._clahe.apply(lightness[..., 0])
             return np.asarray(cv2.cvtColor(lightness, cv2.COLOR_YCrCb2RGB), np.uint8)
-        equalised = np.asarray(self._clahe.apply(frame), np.uint8)
+        equalised = np.asarray(self._clahe.apply(frame, self._equalised), np.uint8)
         if look.grey_range.nonfinite:
             equalised[not_finite(section, look.row0_at_bottom)] = 0
         return equalised

@@ -158,7 +158,7 @@ class OpenCvAvi(MovieWriter):
         """Only pads: the encoder of OpenCV is one for all frames, and works as they are written."""
 
         def encode(frame: Frame, position: int) -> Packet:
-            return self.padded(frame).ravel()
+            return self.padded(frame).flatten()
 
         return encode
 

@@ -19,7 +19,9 @@ Packet: TypeAlias = NDArray[np.uint8]
 """(n,) uint8: one encoded frame, as it can be written, kept, and written again."""
 
 Encode: TypeAlias = Callable[[Frame, int], Packet]
-"""Encodes the frame at a position among the sections shown, counted from 0; not to be shared between threads."""
+"""Encodes the frame at a position among the sections shown, counted from 0; not to be shared between threads.
+
+The memory of the frame is that of the next one afterwards, so no packet may lie in it."""
 
 _PIXEL_LIMIT = 2**31 // 8  # FFmpeg's av_image_check_size: (w + 128)(h + 128) must stay below
 _FPS_TOLERANCE = 0.0011  # OpenCV approximates the rate by a fraction to within 0.001

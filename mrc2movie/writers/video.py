@@ -344,7 +344,7 @@ class PredictedFrames(VideoMovie):
         """Only pads: the encoder is one for all frames, and works as they are written."""
 
         def encode(frame: Frame, position: int) -> Packet:
-            return self.padded(frame).ravel()
+            return self.padded(frame).flatten()
 
         return encode
 
