@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -328,7 +329,9 @@ def write_movie(showing: Showing, look: Look, writer: MovieWriter, settings: Set
     facts = MovieFacts(len(showing.numbers) + len(back), writer.width, writer.height, writer.fps)
     with watch.stage("flushing and verifying"):
         flushed = showing.workers.start(flush_to_disk, claim.hidden)
-        writer.verify(facts, rendered[0], rendered[last])
+        begins_well = showing.workers.start(partial(writer.verify, facts), {0: rendered[0]})
+        writer.verify(facts, {facts.frames - 1: rendered[last]})
+        begins_well.result()
         flushed.result()
     return facts
 

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -102,13 +102,13 @@ class MovieWriter(ABC):
         self.close()
 
     @abstractmethod
-    def verify(self, facts: MovieFacts, first: Frame, last: Frame) -> None:
-        """Open the closed movie again and hold it against what it must be.
+    def verify(self, facts: MovieFacts, ends: Mapping[int, Frame]) -> None:
+        """Open the closed movie again and hold it against what it must be; from any thread.
 
         Args:
             facts: What the container must say.
-            first: The first frame as it was rendered: it must be there and decode to nearly this, see `check_picture`.
-            last: The last frame; likewise.
+            ends: The first frame of the movie or the last as they were rendered, or both, by their positions in it:
+                they must be there and decode to nearly this, see `check_picture`.
 
         Raises:
             OutputError: It is not so: the disk is full or failing.
