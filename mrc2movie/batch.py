@@ -10,12 +10,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from mrc2movie import __version__
+from mrc2movie.beside import picture_paths
 from mrc2movie.errors import DiskFull, LeftToAnotherRun, Mrc2movieError, OutputError, UsageError, about
 from mrc2movie.names import fitting
 from mrc2movie.pipeline import convert_claimed
 from mrc2movie.publish import Claim, living_owner, remove_what_dead_runs_left
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
-from mrc2movie.record import record_path, why_not_up_to_date
+from mrc2movie.record import record_path, recorded_pictures, why_not_up_to_date
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import Settings
 from mrc2movie.writers import check_codec, suffix
@@ -241,14 +242,21 @@ def _decide(job: Job, settings: Settings) -> Outcome:
     """Whether a movie is to be made, and why."""
     if settings.dry_run and (owner := living_owner(job.target)):
         return Outcome(job, Status.LEFT_TO_ANOTHER, f"process {owner.process}")
+    pictures = picture_paths(job.target, settings)
+    if not settings.overwrite:
+        ours = {picture.file.name for picture in recorded_pictures(job.target)}
+        if record_path(job.target).exists():
+            ours.add(job.target.name)
+        for path in (job.target, *pictures.values()):
+            if os.path.lexists(path) and path.name not in ours:
+                why = f"{path} is there without a record and so not ours; --overwrite replaces it"
+                return Outcome(job, Status.LEFT_ALONE, why)
     if not os.path.lexists(job.target):
         return Outcome(job, Status.PLANNED, "new")
     if settings.overwrite:
         return Outcome(job, Status.PLANNED, "--overwrite")
-    if not record_path(job.target).exists():
-        why = f"{job.target} is there without a record and so not ours; --overwrite replaces it"
-        return Outcome(job, Status.LEFT_ALONE, why)
-    changed = why_not_up_to_date(job.target, job.source, settings.movie_options())
+    wanted = {option: (path, getattr(settings, option)) for option, path in pictures.items()}
+    changed = why_not_up_to_date(job.target, job.source, settings.movie_options(), wanted)
     return Outcome(job, Status.PLANNED, changed) if changed else Outcome(job, Status.UP_TO_DATE)
 
 

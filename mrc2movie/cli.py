@@ -14,7 +14,7 @@ import mrc2movie
 from mrc2movie import console
 from mrc2movie.errors import Mrc2movieError, UsageError
 from mrc2movie.interruption import Stopped, stopping_on_signals
-from mrc2movie.settings import GROUPS, OPTIONS, Settings
+from mrc2movie.settings import GROUPS, OPTIONS, PRESETS, Settings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,7 +40,10 @@ def parser() -> argparse.ArgumentParser:
             help_text = option.help.replace("%", "%%")
             flags = [flag for flag in (option.short, option.flag) if flag]
             if not option.kind.metavar:
-                arguments.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=help_text)
+                # What a preset switches on can be switched off again.
+                on_and_off = any(option.name in values for values in PRESETS.values())
+                action = argparse.BooleanOptionalAction if on_and_off else "store_true"
+                arguments.add_argument(*flags, action=action, default=argparse.SUPPRESS, help=help_text)
                 continue
             arguments.add_argument(
                 *flags,
@@ -137,4 +140,13 @@ def _with_dashes(words: Sequence[str]) -> list[str]:
     """``--clip_limit=2`` is ``--clip-limit=2``; what follows a bare ``--`` is a file name."""
     end = words.index("--") if "--" in words else len(words)
     dashed = [re.sub(r"^--[^=]+", lambda flag: flag[0].replace("_", "-"), word) for word in words[:end]]
-    return dashed + list(words[end:])
+    return _with_values(dashed) + list(words[end:])
+
+
+def _with_values(words: Sequence[str]) -> list[str]:
+    """``--thumbnail`` is ``--thumbnail=300`` unless a number follows: the next word may be INPUT."""
+    alone = {option.flag: option.kind.alone for option in OPTIONS if option.kind.alone}
+    return [
+        f"{word}={alone[word]}" if word in alone and not "".join(words[place : place + 1]).isdecimal() else word
+        for place, word in enumerate(words, start=1)
+    ]

@@ -1,8 +1,8 @@
 """Grey values: the measuring pass, the grey range, the way to 8 bits. Arrays and numbers in, arrays out."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import cv2
@@ -30,37 +30,22 @@ _BLOCK_VOXELS = 1 << 17
 
 
 @dataclass(frozen=True)
-class SectionStatistics:
-    """What the measuring pass takes from one section.
-
-    Attributes:
-        minimum: Smallest finite value, or +inf where no value is finite.
-        maximum: Largest finite value, or -inf where no value is finite.
-        nonfinite: Number of NaN and infinite voxels.
-        sample: Finite voxels of the regular sample, (n,), native dtype.
-    """
-
-    minimum: float
-    maximum: float
-    nonfinite: int
-    sample: NDArray[np.generic]
-
-
-@dataclass(frozen=True)
 class Statistics:
-    """The voxels of all sections shown.
+    """What the measuring pass takes from the voxels of one section, and of all sections shown.
 
     Attributes:
         minimum: Exact smallest finite value; +inf where no value is finite.
         maximum: Exact largest finite value; -inf where no value is finite.
         nonfinite: Number of NaN and infinite voxels.
-        sample: Finite voxels of the regular sample, (n,), ascending.
+        sample: Finite voxels of the regular sample, (n,); of all sections ascending.
+        mean: Of all finite voxels of a section; None where it is not wanted, or no value is finite.
     """
 
     minimum: float
     maximum: float
     nonfinite: int
     sample: NDArray[np.generic]
+    mean: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +67,10 @@ class GreyRange:
     nonfinite: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def shifted_by(self, shift: float) -> "GreyRange":
+        """The range for voxels that are still without a shift."""
+        return replace(self, low=self.low - shift, high=self.high - shift) if shift else self
 
     @property
     def constant(self) -> bool:
@@ -115,29 +104,59 @@ class Sampling:
         return slice(-position * self.section_voxels % self.step, None, self.step)
 
 
-def section_statistics(section: NDArray[np.generic], sampled: slice) -> SectionStatistics:
+def section_statistics(section: NDArray[np.generic], sampled: slice, with_mean: bool = False) -> Statistics:
     """Measure one section.
 
     Args:
         section: (y, x) of any real native dtype, or (y, x, 3) in colour, where each channel counts as a voxel.
         sampled: Which voxels of the flat section are in the sample.
+        with_mean: Whether the mean is wanted.
     """
     sample = section.reshape(-1)[sampled].copy()
     # NaN and infinity show in the extremes, so clean sections, nearly all there are, need no mask.
     with np.errstate(invalid="ignore"):
         minimum, maximum = float(section.min()), float(section.max())
     if math.isfinite(minimum) and math.isfinite(maximum):
-        return SectionStatistics(minimum, maximum, 0, sample)
+        mean = float(section.mean(dtype=np.float64)) if with_mean else None
+        return Statistics(minimum, maximum, 0, sample, mean)
     finite = section[np.isfinite(section)]
-    return SectionStatistics(
+    return Statistics(
         float(finite.min(initial=np.inf)),
         float(finite.max(initial=-np.inf)),
         section.size - finite.size,
         sample[np.isfinite(sample)],
+        float(finite.mean(dtype=np.float64)) if with_mean and finite.size else None,
     )
 
 
-def collect(parts: Iterable[SectionStatistics]) -> Statistics:
+def match_means(parts: Sequence[Statistics]) -> tuple[Sequence[Statistics], Sequence[float]]:
+    """Shift every section to the common mean.
+
+    Args:
+        parts: The statistics of each section, with its mean.
+
+    Returns:
+        The statistics of the shifted sections, and what is to be added to the voxels of each.
+    """
+    means = [part.mean for part in parts if part.mean is not None]
+    common = sum(means) / len(means) if means else 0.0
+    shifts = [common - part.mean if part.mean is not None else 0.0 for part in parts]
+    return [_shifted(part, common) for part in parts], shifts
+
+
+def _shifted(part: Statistics, common: float) -> Statistics:
+    if part.mean is None:
+        return part
+    # In this order a section without contrast comes to the common mean exactly, and shows no rounding as contrast.
+    sample = part.sample.astype(np.result_type(part.sample.dtype, np.float32))
+    sample -= sample.dtype.type(part.mean)
+    sample += sample.dtype.type(common)
+    return Statistics(
+        part.minimum - part.mean + common, part.maximum - part.mean + common, part.nonfinite, sample, common
+    )
+
+
+def collect(parts: Iterable[Statistics]) -> Statistics:
     """Bring the statistics of the sections together."""
     minimum, maximum, nonfinite, samples = math.inf, -math.inf, 0, []
     for part in parts:

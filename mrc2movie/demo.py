@@ -152,11 +152,12 @@ def _contrast_transfer(size: int) -> NDArray[np.float64]:
 
 
 def make_demo(directory: Path) -> Path:
-    """Write ``demo_data/tilt_series.mrc`` and ``demo_data/tomogram.mrc``; returns ``demo_data``."""
+    """Write ``demo_data/tilt_series.mrc``, its tilt angles, and ``demo_data/tomogram.mrc``; returns ``demo_data``."""
     data = directory / "demo_data"
     data.mkdir(parents=True, exist_ok=True)
     tilts = np.arange(-60.0, 61.0, 3.0)
     _write(data / "tilt_series.mrc", np.stack(list(tilt_images(512, tilts))), is_volume=False)
+    np.savetxt(data / "tilt_series.rawtlt", tilts, "%.1f")
     tomogram = np.stack(list(tomogram_sections(512, 96)))
     _write(data / "tomogram.mrc", (tomogram * 24).clip(-128, 127).astype(np.int8), is_volume=True)
     return data

@@ -6,8 +6,8 @@ The design calls this room ``convert.py``; a module of that name would hide the 
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,23 +17,28 @@ import cv2
 import numpy as np
 
 from mrc2movie import __version__
+from mrc2movie.beside import Pictures, publish_pictures, write_pictures
 from mrc2movie.codecs import FORMATS
 from mrc2movie.contrast import (
     GreyRange,
     Sampling,
-    SectionStatistics,
+    Statistics,
     choose_range,
     collect,
+    match_means,
     section_statistics,
 )
 from mrc2movie.errors import InputError, UsageError, about
+from mrc2movie.labels import Labels, Pen, plan_labels
 from mrc2movie.parallel import Workers
+from mrc2movie.presets import settle
 from mrc2movie.processors import available_processors
 from mrc2movie.publish import Claim, PacketSpool, flush_to_disk
 from mrc2movie.readers import open_volume
-from mrc2movie.readers.volume import Load, Section, SizeLearned, Volume
-from mrc2movie.record import FileStamp, Record, write_record
-from mrc2movie.render import Frame, Look, Renderer, Step, preparation
+from mrc2movie.readers.turned import TurnedVolume
+from mrc2movie.readers.volume import Description, Load, Section, SizeLearned, Volume
+from mrc2movie.record import FileStamp, Record, pictures_left, write_record
+from mrc2movie.render import Frame, Look, Preparation, Renderer, mean_of, preparation
 from mrc2movie.sequence import Shown, sections_shown, way_back
 from mrc2movie.settings import GreyRule, Settings
 from mrc2movie.writers import open_movie
@@ -42,7 +47,8 @@ from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
 Result = TypeVar("Result")
 
 OnSection = Callable[[str, int, int], None]
-"""Hears of progress: the stage ("measuring", "converting"), sections done, sections in all."""
+"""Hears of progress: the stage ("turning" for another axis, "measuring", "converting"), sections done, sections in
+all."""
 
 
 @dataclass(frozen=True)
@@ -83,30 +89,25 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Showing:
-    """The sections of a volume that a movie shows, in order, as the workers of this run meet them."""
+    """The sections of a volume that a movie shows, in order, as the workers of this run meet them.
+
+    Attributes:
+        volume: The volume.
+        description: Of the volume, with the voxel size that the user gave.
+        shown: Its sections that are shown.
+        preparation: What is done to each before it is measured.
+        workers: The threads.
+        on_section: Hears of progress.
+        watch: Measures the stages.
+    """
 
     volume: Volume
-    numbers: Sequence[int]
-    steps: Sequence[Step]
+    description: Description
+    shown: Shown
+    preparation: Preparation
     workers: Workers
     on_section: OnSection
     watch: Stopwatch = field(default_factory=Stopwatch)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the sections when they are prepared: (rows, columns), or (rows, columns, 3) in colour."""
-        shape = self.volume.description.section_shape
-        for step in self.steps:
-            shape = step.shape(shape)
-        return shape
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the user may want to know of the preparation."""
-        before, after = self.volume.description.section_shape, self.shape
-        if before == after:
-            return ()
-        return (f"made smaller from {before[1]} x {before[0]} to {after[1]} x {after[0]} (--max-size)",)
 
     def map(self, stage: str, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
         """Read and prepare every section shown once, in the worker threads, and yield what becomes of it, in order.
@@ -115,28 +116,76 @@ class Showing:
             stage: What the listener is told.
             make_worker: Called in each thread; gives a function of (position among the sections shown, section).
         """
+        if self.shown.average == 1:
+            results = self._prepared(make_worker)
+        else:
+            results = self.workers.map(lambda: self._of_mean(make_worker()), self._neighbours())
+        for done, result in enumerate(results, start=1):
+            yield result
+            self.on_section(stage, done, len(self.shown.places))
+
+    def _prepared(self, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
+        """Every section that is read, in the order in which it is needed; the worker's is its position in that."""
 
         def make_reading_worker() -> Callable[[tuple[int, Load]], Result]:
             worker = make_worker()
             scratch = np.empty(self.volume.scratch_bytes, np.uint8)
 
             def work(item: tuple[int, Load]) -> Result:
+                nonlocal scratch
                 position, load = item
                 with about(self.volume.path):
                     with self.watch.stage("reading"):
                         section = load(scratch)
-                    if self.steps:
+                    if self.preparation.steps:
                         with self.watch.stage("preparing"):
-                            for step in self.steps:
+                            for step in self.preparation.steps:
                                 section = step(section)
-                    return worker(position, section)
+                    result = worker(position, section)
+                if isinstance(result, np.ndarray) and np.may_share_memory(result, scratch):
+                    scratch = np.empty_like(scratch)  # the section is kept, so the next one needs a place of its own
+                return result
 
             return work
 
-        loads = ((position, self.volume.section(number)) for position, number in enumerate(self.numbers))
-        for done, result in enumerate(self.workers.map(make_reading_worker, loads), start=1):
-            yield result
-            self.on_section(stage, done, len(self.numbers))
+        loads = ((position, self.volume.section(number)) for position, number in enumerate(self.shown.read()))
+        return self.workers.map(make_reading_worker, loads)
+
+    def _neighbours(self) -> Iterator[tuple[int, Sequence[Section]]]:
+        """The prepared sections whose mean each position shows.
+
+        Each is read once and held as long as a mean needs it. The means themselves are made by the workers.
+        """
+
+        def keep(position: int, section: Section) -> Section:
+            return section.astype(self._mean_dtype, copy=False)  # to be added up without another conversion
+
+        arriving = zip(self.shown.read(), self._prepared(lambda: keep), strict=True)
+        held: dict[int, Section] = {}
+        for position in range(len(self.shown.places)):
+            wanted = self.shown.neighbours(position)
+            held = {number: held[number] for number in wanted if number in held}
+            while len(held) < len(wanted):
+                number, section = next(arriving)
+                held[number] = section
+            yield position, [held[number] for number in wanted]
+
+    def _of_mean(self, worker: Callable[[int, Section], Result]) -> Callable[[tuple[int, Sequence[Section]]], Result]:
+        mean = np.empty(self.preparation.shape, self._mean_dtype)
+
+        def work(item: tuple[int, Sequence[Section]]) -> Result:
+            position, sections = item
+            with self.watch.stage("averaging"):
+                mean_of(sections, mean)
+            with about(self.volume.path):
+                return worker(position, mean)
+
+        return work
+
+    @property
+    def _mean_dtype(self) -> np.dtype[np.generic]:
+        """Float32, or float64 where the voxels need it."""
+        return np.result_type(self.description.dtype, np.float32)
 
 
 def convert(
@@ -169,45 +218,72 @@ def convert_claimed(source: Path, claim: Claim, settings: Settings, on_section: 
     """What `convert` does, once the target is claimed."""
     begin = time.perf_counter()
     target = claim.target
+    jobs = settings.jobs or available_processors()
     with (
         about(source),
         _one_opencv_thread(),
         _unchanging(source) as read_from,
-        open_volume(source, settings.mode0, claim.directory) as volume,
-        Workers(settings.jobs or available_processors()) as workers,
+        open_volume(source, settings.mode0, claim.directory) as file,
+        _along_axis(file, settings, jobs, claim.directory, on_section) as volume,
+        Workers(jobs) as workers,
     ):
-        showing, shown, grey_range = _measured(volume, settings, workers, on_section)
-        description = volume.description
+        asked, (settings, preset_notes) = settings, settle(settings, file.description)
+        showing, greys = _measured(volume, settings, workers, on_section)
+        description, shown, prepared = showing.description, showing.shown, showing.preparation
         look = Look(
-            grey_range=grey_range,
+            grey_range=greys.grey_range,
             row0_at_bottom=description.row0_at_bottom if settings.flip == "auto" else settings.flip == "yes",
             clip_limit=settings.clip_limit,
             tile_grid_size=settings.tile_grid_size,
+            invert=settings.invert,
+            shifts=greys.shifts,
         )
+        labels = plan_labels(settings, description, shown, prepared.shape, prepared.pixel_size_A)
+        pictures = Pictures(settings, description, shown)
         with about(target), claim.naming_the_cause():
-            writer = open_movie(claim.hidden, showing.shape, settings, target.stem)
-            facts = write_movie(showing, look, writer, settings, claim)
+            writer = open_movie(claim.hidden, prepared.shape, settings, target.stem)
+            facts = write_movie(showing, look, labels, pictures, writer, settings, claim)
             made = FileStamp.of(claim.hidden)
+            beside = write_pictures(pictures.finished(), claim, settings)
         read_from.check()
+        grey_range = greys.grey_range
+        pictures_made = tuple(each.picture for each in beside)
         record = Record(
             source=read_from.stamp,
             movie=replace(made, name=target.name),
-            settings=settings.movie_options(),
+            pictures=pictures_made + pictures_left(target, source, asked.movie_options(), pictures_made),
+            preset=settings.preset,
+            settings=asked.movie_options(),
             header=description.header,
             grey_range=(grey_range.low, grey_range.high),
             sections=tuple(shown.numbers),
             frames=facts,
             seconds=dict(showing.watch.seconds),
-            notes=description.notes + shown.notes + grey_range.notes + showing.notes + writer.notes,
-            warnings=description.warnings + shown.warnings + grey_range.warnings + writer.warnings,
+            notes=preset_notes + description.notes + shown.notes + grey_range.notes + prepared.notes + writer.notes,
+            warnings=description.warnings
+            + shown.warnings
+            + prepared.warnings
+            + grey_range.warnings
+            + labels.warnings
+            + writer.warnings,
             version=__version__,
         )
         with about(target), claim.naming_the_cause():
             # The record goes first: a movie without one would not be known as ours. Should the movie not follow,
             # the record does not fit the old one, which is then made anew.
             write_record(claim, record)
+            publish_pictures(beside)
             claim.publish()
     return Conversion(source, target, record, time.perf_counter() - begin)
+
+
+def _along_axis(
+    file: Volume, settings: Settings, jobs: int, directory: Path, on_section: OnSection
+) -> AbstractContextManager[Volume]:
+    """The volume whose sections are those along the axis."""
+    if settings.axis == "z":
+        return nullcontext(file)
+    return TurnedVolume(file, settings.axis, jobs, directory, partial(on_section, "turning"))
 
 
 class _Read:
@@ -258,56 +334,91 @@ def _unchanging(path: Path) -> Iterator[_Read]:
         raise
 
 
-def _measured(
-    volume: Volume, settings: Settings, workers: Workers, on_section: OnSection
-) -> tuple[Showing, Shown, GreyRange]:
+@dataclass(frozen=True)
+class Greys:
+    """What the measuring pass finds.
+
+    Attributes:
+        grey_range: What becomes black and white.
+        shifts: What is to be added to the voxels at each position, so that the means match; empty for nothing.
+    """
+
+    grey_range: GreyRange
+    shifts: Sequence[float] = ()
+
+
+def _measured(volume: Volume, settings: Settings, workers: Workers, on_section: OnSection) -> tuple[Showing, Greys]:
     """The measuring pass over the sections that are shown, again if a compressed stream turns out to be shorter."""
     while True:
         description = volume.description
+        if settings.pixel_size:
+            description = replace(description, voxel_size_A=(settings.pixel_size,) * 3)
         shown = sections_shown(description.shape[0], settings, description.tilts)
         if not shown.numbers:
             raise InputError(
                 f"all {description.shape[0]} sections are discarded",
                 "discard fewer (--discard-range, --discard-percentage)",
             )
-        volume.expect(shown.numbers)
-        showing = Showing(volume, shown.numbers, preparation(settings), workers, on_section)
+        prepared = preparation(settings, description.section_shape, description.voxel_size_A)
         with suppress(SizeLearned):
-            return showing, shown, measure(showing, GreyRule.parse(settings.range))
+            volume.expect(shown.read())
+            showing = Showing(volume, description, shown, prepared, workers, on_section)
+            return showing, measure(showing, GreyRule.parse(settings.range), settings.match_mean)
 
 
-def measure(showing: Showing, rule: GreyRule) -> GreyRange:
-    """The measuring pass: exact minimum and maximum, robust statistics, and the grey range from them."""
-    sampling = Sampling.of(len(showing.numbers), showing.shape)
+def measure(showing: Showing, rule: GreyRule, match_mean: bool = False) -> Greys:
+    """The measuring pass: exact minimum and maximum, robust statistics, and the grey range from them.
 
-    def make_worker() -> Callable[[int, Section], SectionStatistics]:
-        def work(position: int, section: Section) -> SectionStatistics:
+    Args:
+        showing: What is measured.
+        rule: How the range is found.
+        match_mean: Whether every section is shifted to the common mean first.
+    """
+    sampling = Sampling.of(len(showing.shown.places), showing.preparation.shape)
+
+    def make_worker() -> Callable[[int, Section], Statistics]:
+        def work(position: int, section: Section) -> Statistics:
             with showing.watch.stage("measuring"):
                 sampled = sampling.slice(position) if rule.needs_sample else slice(0)
-                return section_statistics(section, sampled)
+                return section_statistics(section, sampled, match_mean)
 
         return work
 
-    return choose_range(collect(showing.map("measuring", make_worker)), rule)
+    parts: Iterable[Statistics] = showing.map("measuring", make_worker)
+    shifts: Sequence[float] = ()
+    if match_mean:
+        parts, shifts = match_means(list(parts))
+    return Greys(choose_range(collect(parts), rule), shifts)
 
 
-def write_movie(showing: Showing, look: Look, writer: MovieWriter, settings: Settings, claim: Claim) -> MovieFacts:
+def write_movie(
+    showing: Showing,
+    look: Look,
+    labels: Labels,
+    pictures: Pictures,
+    writer: MovieWriter,
+    settings: Settings,
+    claim: Claim,
+) -> MovieFacts:
     """The second pass: every section rendered and encoded once, written in order, and written again on the way back.
 
     Raises:
         OutputError: The finished movie is not what it must be.
     """
     watch = showing.watch
-    back = way_back(len(showing.numbers), settings)
-    last = back[-1] if back else len(showing.numbers) - 1
+    count = len(showing.shown.places)
+    back = way_back(count, settings)
+    last = back[-1] if back else count - 1
     rendered: dict[int, Frame] = {}
 
     def make_worker() -> Callable[[int, Section], Packet]:
-        render, encode = Renderer(look), writer.encoder()
+        render, pen, encode = Renderer(look), Pen(labels), writer.encoder()
 
         def work(position: int, section: Section) -> Packet:
             with watch.stage("contrast"):
-                frame = render(section)
+                frame = render(section, position)
+            pictures.see(frame, position)
+            pen.write(frame, position)
             if position in (0, last):
                 rendered[position] = frame.copy()
             with watch.stage("encoding"):
@@ -326,7 +437,7 @@ def write_movie(showing: Showing, look: Look, writer: MovieWriter, settings: Set
                 writer.write(spool[position])
         with watch.stage("writing"):
             writer.close()
-    facts = MovieFacts(len(showing.numbers) + len(back), writer.width, writer.height, writer.fps)
+    facts = MovieFacts(count + len(back), writer.width, writer.height, writer.fps)
     with watch.stage("flushing and verifying"):
         flushed = showing.workers.start(flush_to_disk, claim.hidden)
         begins_well = showing.workers.start(partial(writer.verify, facts), {0: rendered[0]})

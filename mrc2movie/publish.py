@@ -203,8 +203,12 @@ def give_up_claims() -> None:
         claim.remove()
 
 
-def flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path, what: str = "the movie") -> None:
     """Wait until the file is on the disk.
+
+    Args:
+        path: The file.
+        what: What it is, for the message.
 
     Raises:
         OutputError: The disk reports that it is not.
@@ -213,7 +217,7 @@ def flush_to_disk(path: Path) -> None:
         with path.open("rb+") as file:
             os.fsync(file.fileno())
     except OSError as error:
-        raise not_written("the movie cannot be flushed to the disk", error) from error
+        raise not_written(f"{what} cannot be flushed to the disk", error) from error
 
 
 def move_into_place(hidden: Path, target: Path, what: str) -> None:

@@ -1,7 +1,8 @@
 """The record beside a movie: how it was made, and so whether it is still up to date."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,30 @@ class FileStamp:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture beside a movie.
+
+    Attributes:
+        option: The option that asks for it.
+        value: Of this option; None where it shows what the movie no longer does.
+        file: The picture.
+    """
+
+    option: str
+    value: object
+    file: FileStamp
+
+
+@dataclass(frozen=True)
 class Record:
     """How a movie was made.
 
     Attributes:
         source: The input.
         movie: The movie.
-        settings: The options that shape the movie.
+        pictures: Those beside it.
+        preset: The one that shaped it, if any; with ``auto`` the one that was found.
+        settings: The options that shape the movie, as they were asked for.
         header: What the reader made of the input's header.
         grey_range: [low, high].
         sections: Section numbers in the order of their first appearance, counted from 0 in file order.
@@ -55,6 +73,8 @@ class Record:
 
     source: FileStamp
     movie: FileStamp
+    pictures: tuple[Picture, ...]
+    preset: str | None
     settings: dict[str, object]
     header: dict[str, object]
     grey_range: tuple[float, float]
@@ -89,8 +109,17 @@ def write_record(claim: Claim, record: Record) -> None:
     move_into_place(hidden, path, f"its record {path.name}")
 
 
-def why_not_up_to_date(movie: Path, source: Path, settings: dict[str, object]) -> str | None:
-    """What has changed since a recorded movie was made, in words; None if nothing has."""
+def why_not_up_to_date(
+    movie: Path, source: Path, settings: dict[str, object], pictures: Mapping[str, tuple[Path, object]]
+) -> str | None:
+    """What has changed since a recorded movie was made, in words; None if nothing has.
+
+    Args:
+        movie: The movie.
+        source: What it was made from.
+        settings: The options that shape it.
+        pictures: Those wanted beside it, with the value of their option, by the name of the option.
+    """
     made = _read(record_path(movie))
     if made is None:
         return "its record cannot be read"
@@ -104,7 +133,40 @@ def why_not_up_to_date(movie: Path, source: Path, settings: dict[str, object]) -
     if not isinstance(then, dict):
         return "its record cannot be read"
     changed = sorted(name for name in settings.keys() | then.keys() if settings.get(name) != then.get(name))
-    return "other " + ", ".join(changed) if changed else None
+    if changed:
+        return "other " + ", ".join(changed)
+    recorded = recorded_pictures(movie)
+    for option, (path, value) in pictures.items():
+        if not path.exists() or Picture(option, value, FileStamp.of(path)) not in recorded:
+            return f"no {option.replace('_', ' ')} like this yet"
+    return None
+
+
+def recorded_pictures(movie: Path) -> tuple[Picture, ...]:
+    """Those that were made beside a movie; none where its record cannot be read."""
+    found = (_read(record_path(movie)) or {}).get("pictures", ())
+    try:
+        return tuple(Picture(each["option"], each["value"], FileStamp(**each["file"])) for each in found)
+    except (TypeError, KeyError):
+        return ()
+
+
+def pictures_left(
+    movie: Path, source: Path, settings: dict[str, object], made_anew: Collection[Picture]
+) -> tuple[Picture, ...]:
+    """Those beside a movie that stay as they are while the movie is made anew: they stay ours, and can be replaced.
+
+    Args:
+        movie: The movie as it was.
+        source: What it was made from.
+        settings: The options that will have shaped it.
+        made_anew: The other pictures.
+    """
+    options = {picture.option for picture in made_anew}
+    left = [picture for picture in recorded_pictures(movie) if picture.option not in options]
+    if left and movie.exists() and why_not_up_to_date(movie, source, settings, {}) is None:
+        return tuple(left)
+    return tuple(replace(picture, value=None) for picture in left)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
 """Which sections are shown, and in which order: numbers only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 
 from mrc2movie.readers.volume import Tilts
@@ -14,14 +15,35 @@ class Shown:
     """The sections that a movie shows.
 
     Attributes:
-        numbers: Each once, in the order of their first appearance; counted from 0 in file order.
+        kept: The sections that the discards leave, in order; counted from 0 in file order.
+        places: Where in `kept` the sections shown stand, in the order of their first appearance.
+        average: Each is shown as the mean of so many neighbours in `kept`.
         notes: What the user may want to know about the order.
         warnings: What the user should know about it.
     """
 
-    numbers: Sequence[int]
+    kept: Sequence[int]
+    places: range
+    average: int = 1
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def numbers(self) -> Sequence[int]:
+        """The section in the middle of each mean, each once, in the order of their first appearance."""
+        return [self.kept[place] for place in self.places]
+
+    def neighbours(self, position: int) -> Sequence[int]:
+        """The sections whose mean is shown at a position: fewer at the ends; of an even number one more follows."""
+        place = self.places[position]
+        return self.kept[max(0, place - (self.average - 1) // 2) : place + self.average // 2 + 1]
+
+    def read(self) -> Sequence[int]:
+        """The sections to be read, each once, in the order in which the means need them."""
+        if self.average == 1:
+            return self.numbers
+        neighbours = (number for position in range(len(self.places)) for number in self.neighbours(position))
+        return list(dict.fromkeys(neighbours))
 
 
 def sections_shown(count: int, settings: Settings, tilts: Tilts | None = None) -> Shown:
@@ -29,38 +51,54 @@ def sections_shown(count: int, settings: Settings, tilts: Tilts | None = None) -
 
     Args:
         count: Number of sections of the volume.
-        settings: Order, discards and playback.
+        settings: Order, discards, steps, means and playback.
         tilts: The tilt angle of each section, where known.
 
     Returns:
         The sections; none where the discards leave nothing.
     """
-    shown = _in_order(count, settings, tilts)
-    sections = shown.numbers
+    order = _in_order(count, settings, tilts)
+    sections = order.sections
     if settings.discard_range:
         first, end = settings.discard_range
         sections = [*sections[:first], *sections[end:]]
     if settings.discard_percentage:
         start, end = (_part(count, fraction) for fraction in settings.discard_percentage)
         sections = sections[start : count - end]
-    return replace(shown, numbers=sections[::-1] if settings.playback == "backward" else sections)
+    places = range(0, len(sections), settings.every)
+    return Shown(
+        kept=sections,
+        places=places[::-1] if settings.playback == "backward" else places,
+        average=settings.average,
+        notes=order.notes,
+        warnings=order.warnings,
+    )
 
 
-def _in_order(count: int, settings: Settings, tilts: Tilts | None) -> Shown:
+@dataclass(frozen=True)
+class _Order:
+    """All sections in the order in which they are shown, and what is to be said of it."""
+
+    sections: Sequence[int]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _in_order(count: int, settings: Settings, tilts: Tilts | None) -> _Order:
     if settings.order == "file":
-        return Shown(range(count))
+        return _Order(range(count))
     if tilts is None:
         missing = "--order tilt: no tilt angle is known for each section, so they are shown in file order"
-        return Shown(range(count), warnings=(missing,) if settings.order == "tilt" else ())
+        return _Order(range(count), warnings=(missing,) if settings.order == "tilt" else ())
     angles = tilts.degrees
     by_tilt = sorted(range(count), key=angles.__getitem__)
     if settings.order == "tilt":
-        return Shown(by_tilt)
+        return _Order(by_tilt)
     rising = all(one <= other for one, other in pairwise(angles))
     falling = all(one >= other for one, other in pairwise(angles))
     if rising or falling or not tilts.vary:
-        return Shown(range(count))
-    return Shown(
+        return _Order(range(count))
+    return _Order(
         by_tilt,
         notes=(
             f"shown by tilt angle, {min(angles):g} … {max(angles):g} degrees by {tilts.origin}, since the file jumps "

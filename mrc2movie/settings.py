@@ -2,16 +2,44 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
-from mrc2movie.codecs import CODECS, FORMATS, choose, require_small
+from mrc2movie.codecs import CODECS, FORMATS, choose, find_codec, require_small
 from mrc2movie.errors import UsageError
 
-GROUPS = ("movie", "sections", "picture", "batch", "messages")
-MOVIE_GROUPS = ("movie", "sections", "picture")
+GROUPS = ("presets", "movie", "sections", "picture", "labels", "beside the movie", "batch", "messages")
+MOVIE_GROUPS = ("presets", "movie", "sections", "picture", "labels")
 """The groups whose options shape the movie: with other values it is made anew."""
+
+PRESETS: Mapping[str, Mapping[str, object]] = {
+    "tilt": {
+        "format": "mp4",
+        "fps": 4.0,
+        "order": "tilt",
+        "match_mean": True,
+        "label": "tilt",
+        "max_size": 1024,
+    },
+    "tomogram": {
+        "format": "mp4",
+        "fps": 8.0,
+        "average": 5,
+        "max_size": 1024,
+        "scale_bar": True,
+    },
+}
+"""What each preset stands for: the movies of tilt series and of reconstructions that an electron-microscopy facility
+shows its users."""
+
+AUTO_PRESET: Mapping[str, object] = {
+    name: value for name, value in PRESETS["tilt"].items() if PRESETS["tomogram"].get(name) == value
+}
+"""What ``auto`` stands for before a file is opened, and for files that no preset fits: what the presets agree on."""
+
+LABELS = ("tilt", "section", "depth")
+THUMBNAIL_SIZE = 300
 
 
 @dataclass(frozen=True)
@@ -22,11 +50,13 @@ class Kind:
         parse: From text, or from a value given through the API, to the valid value; ValueError for any other.
         allowed: What is allowed, in words.
         metavar: How the help shows the value; a tuple where the option takes several words, empty for a flag.
+        alone: What the option means without a value; None where it needs one.
     """
 
     parse: Callable[[Any], object]
     allowed: str
     metavar: str | tuple[str, ...]
+    alone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,9 +177,31 @@ def _grey_rule(value: Any) -> object:
     return str(value)
 
 
+def _labels(value: Any) -> object:
+    names = value.split(",") if isinstance(value, str) else list(value)
+    if names == ["none"]:
+        return None
+    if not names or len(set(names)) < len(names) or not set(names) <= set(LABELS):
+        raise ValueError(value)
+    return ",".join(names)
+
+
+def _thumbnail(value: Any) -> object:
+    return THUMBNAIL_SIZE if value is True else _number(int, 16, 4096, "").parse(value)
+
+
 def _option(default: Any, kind: Kind, group: str, help: str, default_text: str = "", short: str = "") -> Any:
     metadata = {"kind": kind, "group": group, "help": help, "default_text": default_text, "short": short}
     return field(default=default, metadata=metadata)
+
+
+def _in_words(values: Mapping[str, object]) -> str:
+    """The options of a preset as they would be typed, for the help."""
+    flags = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
+    return ", ".join(
+        flag if value is True else f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}"
+        for flag, value in flags.items()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +215,15 @@ class Settings:
         UsageError: A value is not allowed; the message names the flag, the value and what is allowed.
     """
 
+    preset: Literal["tilt", "tomogram", "auto"] | None = _option(
+        None,
+        _choice(*PRESETS, "auto"),
+        "presets",
+        "; ".join(f"{name} stands for {_in_words(values)}" for name, values in PRESETS.items())
+        + "; auto takes for each file the one that fits its name, tilts and shape, and says which; an option given "
+        "beside it wins (--no-match-mean, --no-scale-bar and --label none switch off what a preset switches on)",
+        "none",
+    )
     fps: float = _option(30.0, _number(float, 0.1, 1000, "FPS"), "movie", "sections (frames) a second in the movie")
     format: str = _option(
         None,
@@ -221,6 +282,20 @@ class Settings:
         "show a tilt series by increasing tilt angle (tilt), as in the file (file), or by tilt where the file jumps to "
         "and fro (auto); discards count in the order shown",
     )
+    every: int = _option(
+        1,
+        _number(int, 1, 1_000_000, "N"),
+        "sections",
+        "show one section in N, beginning with the first that the discards leave",
+    )
+    axis: Literal["z", "y", "x"] = _option(
+        "z",
+        _choice("z", "y", "x"),
+        "sections",
+        "show the planes along this axis: z the sections of the file, y the planes (z, x), x the planes (z, y), both "
+        "with z upward; all that counts sections then counts these (y and x need room beside the movie, for a "
+        "temporary file as large as the planes shown)",
+    )
     range: str = _option(
         "auto",
         Kind(
@@ -233,6 +308,13 @@ class Settings:
         "mad:K (median -/+ K robust ones) or LOW,HIGH (--range=-50,200 for a negative bound); auto is minmax "
         "unless outliers stretch it",
     )
+    match_mean: bool = _option(
+        False,
+        _flag(),
+        "picture",
+        "shift the voxels of every section so that its mean is that of all: tilt series darken at high tilt",
+    )
+    invert: bool = _option(False, _flag(), "picture", "show black as white and white as black")
     clip_limit: float = _option(
         2.0,
         _number(float, 0, 1000, "LIMIT"),
@@ -263,6 +345,60 @@ class Settings:
         "the area that it covers",
         "every pixel of the file",
     )
+    average: int = _option(
+        1,
+        _number(int, 1, 1000, "N"),
+        "picture",
+        "show running means of N neighbouring sections (of those that the discards leave, in the order shown; fewer at "
+        "the ends), which takes noise away: 5 is usual for tomograms",
+    )
+    bin: int = _option(
+        1,
+        _number(int, 1, 1024, "N"),
+        "picture",
+        "make the picture N times smaller: each pixel becomes the mean of N x N voxels, and rows and columns at the "
+        "end that fill none are left out",
+    )
+    lowpass: float | None = _option(
+        None,
+        _number(float, 0.1, 1_000_000, "ANGSTROM"),
+        "picture",
+        "smooth each section with a Gaussian that leaves half of the amplitude at this resolution, in Angstrom; needs "
+        "a voxel size",
+        "no smoothing",
+    )
+    pixel_size: float | None = _option(
+        None,
+        _number(float, 0.001, 1_000_000, "ANGSTROM"),
+        "picture",
+        "the side of a voxel in Angstrom, where the file has none or a wrong one",
+        "what the file says",
+    )
+    label: str | None = _option(
+        None,
+        Kind(_labels, f"none, or some of {', '.join(LABELS)}, with commas between", "LABELS"),
+        "labels",
+        "write into the upper left corner: tilt (the angle in degrees), section (its number, counted from 0 as in the "
+        "file), depth (in nm from section 0), or several such as tilt,section",
+        "none",
+    )
+    scale_bar: bool = _option(
+        False, _flag(), "labels", "draw a scale bar of a round length into the lower right corner; needs a voxel size"
+    )
+    thumbnail: int | None = _option(
+        None,
+        Kind(_thumbnail, "a whole number from 16 to 4096", "[SIZE]", alone=str(THUMBNAIL_SIZE)),
+        "beside the movie",
+        "also write the middle section, its long side SIZE pixels at most, as MOVIE.png (a.png beside a.avi); "
+        f"{THUMBNAIL_SIZE} without SIZE",
+        "none",
+    )
+    contact_sheet: bool = _option(
+        False,
+        _flag(),
+        "beside the movie",
+        "also write up to 20 evenly spaced sections with their tilts or numbers as one picture, MOVIE.contact.png",
+    )
     recursive: bool = _option(
         False, _flag(), "batch", "also convert the files of all sub-directories, mirrored in OUTPUT_DIR"
     )
@@ -292,8 +428,14 @@ class Settings:
     )
     log: str | None = _option(None, _text("FILE"), "messages", "append the log to FILE", "OUTPUT_DIR/mrc2movie.log")
 
+    def __new__(cls, **given: object) -> Self:
+        """Remember which options are given: these win over a preset."""
+        settings = super().__new__(cls)
+        object.__setattr__(settings, "_given", frozenset(given))
+        return settings
+
     def __post_init__(self) -> None:
-        """Coerce and check every field against its kind."""
+        """Coerce and check every field against its kind, and fill in what the preset stands for."""
         for option in OPTIONS:
             value = getattr(self, option.name)
             if value is None and option.default is None:
@@ -303,6 +445,8 @@ class Settings:
             except (ValueError, TypeError, OverflowError):
                 shown = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
                 raise UsageError(f"{option.flag} {shown}: must be {option.kind.allowed}") from None
+        for name, value in self._from_preset().items():
+            object.__setattr__(self, name, value)
         if self.discard_range and self.discard_percentage:
             raise UsageError("--discard-range and --discard-percentage cannot be combined", "give one of them")
         if self.quiet and self.verbose:
@@ -313,6 +457,23 @@ class Settings:
         object.__setattr__(self, "format", container)
         if self.small:
             require_small(codec)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The options that were given explicitly, even if with their default."""
+        return cast(frozenset[str], vars(self)["_given"])
+
+    def with_preset(self, preset: Literal["tilt", "tomogram"]) -> "Settings":
+        """The same options as were given, under this preset."""
+        return Settings(**{**{name: getattr(self, name) for name in self.given}, "preset": preset})
+
+    def _from_preset(self) -> Mapping[str, object]:
+        """What the preset fills in: what was not given, but no container that cannot hold a codec that was."""
+        if self.preset is None:
+            return {}
+        values = AUTO_PRESET if self.preset == "auto" else PRESETS[self.preset]
+        fits = self.codec is None or values["format"] in find_codec(self.codec).formats
+        return {name: value for name, value in values.items() if name not in self.given and (name != "format" or fits)}
 
     def command_line(self) -> str:
         """The options that shape the movie and are not the default, as they would be typed."""
@@ -330,8 +491,13 @@ class Settings:
         return " ".join(words)
 
     def movie_options(self) -> dict[str, object]:
-        """The options that shape the movie, as JSON has them: what the record keeps and compares."""
+        """The options that shape the movie, as JSON has them: what the record keeps and compares.
+
+        With ``preset`` ``auto`` that includes which options were given, since the preset found later yields to them.
+        """
         values = {option.name: getattr(self, option.name) for option in OPTIONS if option.group in MOVIE_GROUPS}
+        if self.preset == "auto":
+            values["given"] = tuple(sorted(self.given & {name for preset in PRESETS.values() for name in preset}))
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -1,0 +1,156 @@
+"""Pictures beside the movie, a thumbnail and a contact sheet, made of the frames that pass by."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mrc2movie.errors import not_written
+from mrc2movie.labels import in_degrees, text_stamp
+from mrc2movie.names import fitting
+from mrc2movie.publish import Claim, flush_to_disk, move_into_place
+from mrc2movie.readers.volume import Description
+from mrc2movie.record import FileStamp, Picture
+from mrc2movie.render import Frame, Shrink
+from mrc2movie.sequence import Shown
+from mrc2movie.settings import Settings
+
+_CELLS = 20
+_CELL_SIDE = 240
+_GUTTER = 6
+_CAPTION_SIZE = 16
+_PROPORTION = 4 / 3
+"""A contact sheet has so many cells at most, of so many pixels at most, and is nearly of this proportion."""
+
+
+def picture_paths(movie: Path, settings: Settings) -> Mapping[str, Path]:
+    """The pictures that are wanted beside a movie, by the name of their option."""
+    suffixes = {"thumbnail": ".png", "contact_sheet": ".contact.png"}
+    return {
+        option: movie.with_name(fitting(movie.stem, suffix))
+        for option, suffix in suffixes.items()
+        if getattr(settings, option)
+    }
+
+
+class Pictures:
+    """Takes what it needs of the frames that pass by, from several threads.
+
+    Args:
+        settings: Which pictures are wanted.
+        description: Of the volume, in the direction in which it is shown.
+        shown: Its sections that are shown.
+    """
+
+    def __init__(self, settings: Settings, description: Description, shown: Shown) -> None:
+        self._size = settings.thumbnail
+        count = len(shown.numbers)
+        self._middle = count // 2
+        self._chosen = evenly_spaced(count, _CELLS) if settings.contact_sheet else ()
+        tilts = description.tilts if description.tilts and description.tilts.vary else None
+        self._captions = {
+            position: in_degrees(tilts.degrees[shown.numbers[position]]) if tilts else str(shown.numbers[position])
+            for position in self._chosen
+        }
+        self._thumbnail: Frame | None = None
+        self._cells: dict[int, Frame] = {}
+
+    def see(self, frame: Frame, position: int) -> None:
+        """Look at the frame at a position of the movie, before anything is written on it."""
+        if self._size and position == self._middle:
+            self._thumbnail = _shrunk(frame, self._size)
+        if position in self._captions:
+            self._cells[position] = _shrunk(frame, _CELL_SIDE)
+
+    def finished(self) -> Mapping[str, Frame]:
+        """The pictures, by the name of their option, when all frames have passed."""
+        pictures = {}
+        if self._thumbnail is not None:
+            pictures["thumbnail"] = self._thumbnail
+        if self._chosen:
+            cells = [self._cells[position] for position in self._chosen]
+            pictures["contact_sheet"] = contact_sheet(cells, [self._captions[position] for position in self._chosen])
+        return pictures
+
+
+def evenly_spaced(count: int, at_most: int) -> Sequence[int]:
+    """At most so many of the positions, the first and the last among them."""
+    if count <= at_most:
+        return range(count)
+    return [round(step * (count - 1) / (at_most - 1)) for step in range(at_most)]
+
+
+def _shrunk(frame: Frame, long_side: int) -> Frame:
+    return np.asarray(np.rint(Shrink(long_side)(frame)), np.uint8)
+
+
+def contact_sheet(cells: Sequence[Frame], captions: Sequence[str]) -> Frame:
+    """A grid of frames of the same shape on white, each above its caption, in rows from left to right."""
+    font = cv2.FontFace("sans")
+    stamps = [text_stamp([caption], font, _CAPTION_SIZE) for caption in captions]
+    height, width = cells[0].shape[:2]
+    below = stamps[0].ink.shape[0]
+    step = max(width, *(stamp.ink.shape[1] for stamp in stamps)) + _GUTTER, height + below + _GUTTER
+    columns = min(len(cells), max(1, round(math.sqrt(len(cells) * _PROPORTION * step[1] / step[0]))))
+    rows = -(-len(cells) // columns)
+    sheet = np.full((rows * step[1] + _GUTTER, columns * step[0] + _GUTTER, *cells[0].shape[2:]), 255, np.uint8)
+    for place, (cell, stamp) in enumerate(zip(cells, stamps, strict=True)):
+        top, left = _GUTTER + place // columns * step[1], _GUTTER + place % columns * step[0]
+        inset = (step[0] - _GUTTER - width) // 2
+        sheet[top : top + height, left + inset : left + inset + width] = cell
+        inset = (step[0] - _GUTTER - stamp.ink.shape[1]) // 2
+        caption = sheet[top + height : top + height + below, left + inset : left + inset + stamp.ink.shape[1]]
+        caption -= stamp.ink if caption.ndim == 2 else stamp.ink[..., None]  # black on white needs no rim
+    return sheet
+
+
+@dataclass(frozen=True)
+class Written:
+    """A picture under its hidden name.
+
+    Attributes:
+        hidden: Where it is.
+        target: Where it belongs.
+        picture: What the record keeps of it.
+    """
+
+    hidden: Path
+    target: Path
+    picture: Picture
+
+
+def write_pictures(pictures: Mapping[str, Frame], claim: Claim, settings: Settings) -> Sequence[Written]:
+    """Write the pictures of a claimed movie under hidden names, which vanish with the claim.
+
+    Raises:
+        OutputError: A picture cannot be written.
+    """
+    return [
+        _written(name, target, pictures[name], claim, settings)
+        for name, target in picture_paths(claim.target, settings).items()
+    ]
+
+
+def _written(name: str, target: Path, frame: Frame, claim: Claim, settings: Settings) -> Written:
+    hidden = claim.beside(f".{name}.png")
+    encoded = cv2.imencode(".png", frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
+    try:
+        hidden.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise not_written(f"{target.name} cannot be written", error) from error
+    flush_to_disk(hidden, target.name)
+    stamp = replace(FileStamp.of(hidden), name=target.name)
+    return Written(hidden, target, Picture(name, getattr(settings, name), stamp))
+
+
+def publish_pictures(written: Sequence[Written]) -> None:
+    """Give the pictures their names, replacing what was there.
+
+    Raises:
+        OutputError: One cannot be renamed.
+    """
+    for each in written:
+        move_into_place(each.hidden, each.target, each.target.name)

@@ -1,0 +1,259 @@
+"""Words and a scale bar in the corners of a frame, drawn after the contrast so that this leaves them alone."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mrc2movie.readers.volume import Description
+from mrc2movie.render import Frame
+from mrc2movie.sequence import Shown
+from mrc2movie.settings import Settings
+
+_FONT_SHARE = 1 / 24
+_FONT_SIZES = (8, 72)
+"""Height of the font: a share of the short side of the frame, but legible, and no larger than needed."""
+
+_LABEL_SHARE = (1 / 2, 1 / 3)
+_BAR_SHARE = (1 / 2, 1 / 4)
+"""The most that either corner may take of the (width, height) of a frame; a scale bar is half as long at most."""
+
+_WEIGHT = 500  # between regular (400) and bold: light letters look thinner than dark ones
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Something drawn: white ink with a black rim, which reads on any grey.
+
+    Attributes:
+        ink: (h, w) uint8, how much of a pixel is white.
+        cover: (h, w) uint8, how much of it is ink or rim; nowhere less than `ink`.
+    """
+
+    ink: NDArray[np.uint8]
+    cover: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, ink: NDArray[np.uint8], rim: int) -> "Stamp":
+        """Give the ink a rim of so many pixels, smooth at its outer edge; there must be room for it."""
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
+        around = cv2.GaussianBlur(cv2.dilate(ink, disc), (3, 3), 0)
+        return cls(ink, np.maximum(around, ink))
+
+    def draw(self, frame: Frame, top: int, left: int) -> None:
+        """Draw onto a frame, in place."""
+        height, width = self.ink.shape
+        under = frame[top : top + height, left : left + width]
+        ink, cover = (mask if frame.ndim == 2 else mask[..., None] for mask in (self.ink, self.cover))
+        under[...] = (under.astype(np.uint16) * (255 - cover) + 127) // 255 + ink
+
+
+@dataclass(frozen=True)
+class ScaleBar:
+    """A bar of a round length.
+
+    Attributes:
+        pixels: Its length in the frame.
+        text: Its length in words.
+    """
+
+    pixels: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is written on the frames of a movie.
+
+    Attributes:
+        captions: Lines of text for the upper left corner, at each position shown; none where it is empty.
+        scale_bar: For the lower right corner, if any.
+        font_size: Pixels.
+        warnings: What could not be written, and why.
+    """
+
+    captions: Sequence[Sequence[str]] = ()
+    scale_bar: ScaleBar | None = None
+    font_size: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class Pen:
+    """Writes labels on frames, in one thread.
+
+    Args:
+        labels: What.
+    """
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self._font = cv2.FontFace("sans")  # comes with OpenCV, and so looks the same everywhere
+        self._bar = _bar_stamp(labels.scale_bar, self._font, labels.font_size) if labels.scale_bar else None
+
+    def write(self, frame: Frame, position: int) -> None:
+        """Write on the frame at a position of the movie, in place."""
+        margin = _margin(self._labels.font_size)
+        if self._labels.captions:
+            text_stamp(self._labels.captions[position], self._font, self._labels.font_size).draw(frame, margin, margin)
+        if self._bar:
+            height, width = self._bar.ink.shape
+            self._bar.draw(frame, frame.shape[0] - height - margin, frame.shape[1] - width - margin)
+
+
+def plan_labels(
+    settings: Settings,
+    description: Description,
+    shown: Shown,
+    shape: tuple[int, ...],
+    pixel_size_A: tuple[float, float] | None,
+) -> Labels:
+    """What can be written of what is wanted.
+
+    Args:
+        settings: What is wanted.
+        description: Of the volume, in the direction in which it is shown.
+        shown: Its sections that are shown.
+        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
+        pixel_size_A: Of the frames, along (x, y), where known.
+    """
+    captions, warnings = captions_of(settings, description, shown)
+    bar = None
+    if settings.scale_bar:
+        if description.kind == "transform":
+            warnings.append("--scale-bar: a transform has no length, so there is none")
+        elif pixel_size_A is None:
+            warnings.append("--scale-bar: no voxel size is known, so there is none (give it with --pixel-size)")
+        else:
+            length_A = round_length(_BAR_SHARE[0] / 2 * shape[1] * pixel_size_A[0])
+            bar = ScaleBar(round(length_A / pixel_size_A[0]), in_words(length_A))
+            if abs(pixel_size_A[0] / pixel_size_A[1] - 1) > 0.01:
+                warnings.append("--scale-bar: it holds from left to right only, since the voxels are not square")
+    font = cv2.FontFace("sans")
+    wanted = min(max(round(min(shape[:2]) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
+    texts = set(captions)
+
+    def fits(part: str, size: int) -> bool:
+        if part == "bar":
+            sizes, share = [_bar_size(bar, font, size)] if bar else [], _BAR_SHARE
+        else:
+            sizes, share = [_text_size(lines, font, size) for lines in texts], _LABEL_SHARE
+        room = share[0] * shape[1] - _margin(size), share[1] * shape[0] - _margin(size)
+        return all(width <= room[0] and height <= room[1] for height, width in sizes)
+
+    for part in ("label", "bar"):
+        if not fits(part, _FONT_SIZES[0]):
+            what = "--scale-bar" if part == "bar" else "--label"
+            warnings.append(
+                f"{what}: frames of {shape[1]} x {shape[0]} are too small for legible text, so none is written"
+            )
+            if part == "bar":
+                bar = None
+            else:
+                captions, texts = [], set()
+    size = next(size for size in range(wanted, 0, -1) if fits("label", size) and fits("bar", size))
+    return Labels(captions, bar, size, tuple(warnings))
+
+
+def captions_of(
+    settings: Settings, description: Description, shown: Shown
+) -> tuple[Sequence[tuple[str, ...]], list[str]]:
+    """The lines of text at each position shown, and warnings of what is not known."""
+    lines: list[Sequence[str]] = []
+    warnings: list[str] = []
+    size = description.voxel_size_A
+    for name in settings.label.split(",") if settings.label else ():
+        if name == "section":
+            word = "section" if settings.axis == "z" else settings.axis
+            lines.append([f"{word} {number}" for number in shown.numbers])
+        elif name == "tilt" and description.tilts:
+            lines.append([in_degrees(description.tilts.degrees[number]) for number in shown.numbers])
+        elif name == "tilt":
+            warnings.append("--label tilt: no tilt angle is known for each section, so none is written")
+        elif description.kind in ("tilt series", "particle stack", "transform"):
+            warnings.append(f"--label depth: a {description.kind} has no depth, so none is written")
+        elif size is None:
+            warnings.append("--label depth: no voxel size is known, so none is written (give it with --pixel-size)")
+        else:
+            lines.append([f"depth {number * size[2] / 10:.1f} nm" for number in shown.numbers])
+    return list(zip(*lines, strict=True)), warnings
+
+
+def in_degrees(angle: float) -> str:
+    """A tilt angle as people write it: with a true minus, and no minus before what rounds to nothing."""
+    return f"{round(angle, 1) + 0.0:.1f}°".replace("-", "−")  # noqa: RUF001
+
+
+def round_length(at_most_A: float) -> float:
+    """The longest of 1, 2 and 5 times a power of ten that is no longer, in Å (a power of ten of nm is one of Å)."""
+    power = 10.0 ** math.floor(math.log10(at_most_A))
+    return max(factor * power for factor in (1, 2, 5) if factor * power <= at_most_A * (1 + 1e-9))
+
+
+def in_words(length_A: float) -> str:
+    """A length in nm, or in µm from 1 µm on."""
+    return f"{length_A / 10_000:g} µm" if length_A >= 10_000 * (1 - 1e-9) else f"{length_A / 10:g} nm"
+
+
+def text_stamp(lines: Sequence[str], font: cv2.FontFace, size: int) -> Stamp:
+    """Lines of text, one below the other."""
+    ink = np.zeros(_text_size(lines, font, size), np.uint8)
+    rim = _rim(size)
+    for row, line in enumerate(lines):
+        cv2.putText(ink, line, (rim + 1, rim + _ascent(size) + row * _line_height(size)), (255,), font, size, _WEIGHT)
+    return Stamp.of(ink, rim)
+
+
+def _bar_stamp(bar: ScaleBar, font: cv2.FontFace, size: int) -> Stamp:
+    """The bar below its text, both in the middle."""
+    ink = np.zeros(_bar_size(bar, font, size), np.uint8)
+    rim = _rim(size)
+    text = (ink.shape[1] - _width(bar.text, font, size)) // 2
+    cv2.putText(ink, bar.text, (text, rim + _ascent(size)), (255,), font, size, _WEIGHT)
+    left = (ink.shape[1] - bar.pixels) // 2
+    ink[-_thickness(size) - rim - 1 : -rim - 1, left : left + bar.pixels] = 255
+    return Stamp.of(ink, rim)
+
+
+def _text_size(lines: Sequence[str], font: cv2.FontFace, size: int) -> tuple[int, int]:
+    """Rows and columns of a text with its rim."""
+    edge = 2 * (_rim(size) + 1)
+    width = max((_width(line, font, size) for line in lines), default=0)
+    return (len(lines) - 1) * _line_height(size) + _ascent(size) + _descent(size) + edge, width + edge
+
+
+def _bar_size(bar: ScaleBar, font: cv2.FontFace, size: int) -> tuple[int, int]:
+    edge = 2 * (_rim(size) + 1)
+    height = _ascent(size) + _descent(size) + _thickness(size) + edge
+    return height, max(bar.pixels, _width(bar.text, font, size)) + edge
+
+
+def _width(text: str, font: cv2.FontFace, size: int) -> int:
+    left, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), font, size, _WEIGHT)
+    return int(left + width)
+
+
+def _margin(size: int) -> int:
+    return size // 3
+
+
+def _ascent(size: int) -> int:
+    return size
+
+
+def _descent(size: int) -> int:
+    return size // 3
+
+
+def _line_height(size: int) -> int:
+    return size + size // 3
+
+
+def _rim(size: int) -> int:
+    return max(1, size // 12)
+
+
+def _thickness(size: int) -> int:
+    return max(2, size // 5)

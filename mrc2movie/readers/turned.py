@@ -1,0 +1,193 @@
+"""The planes of a volume along x or y, as sections of another volume.
+
+A plane along x has a voxel of every row of the file. So the file is read once, in its own order, and the planes that
+are wanted are written whole into a temporary file without a name, from which they are read in any order, as often as
+they are wanted. That serves compressed files as well.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import IO, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mrc2movie.errors import InputError
+from mrc2movie.parallel import Workers
+from mrc2movie.readers.volume import Description, Load, Section, SizeLearned, Volume
+
+_PIECE_BYTES = 16 * 1024
+_GROUP_BYTES = 32 * 2**20
+"""Sections are turned in groups, so that pieces of planes of a size that suits a disk are written; each worker holds
+one group and its turned copy."""
+
+
+class TurnedVolume(Volume):
+    """The planes of a volume along another axis; in their pictures z goes up.
+
+    Along y a plane is (z, x), as in the XZ view of 3dmod; along x it is (z, y).
+
+    Args:
+        volume: The volume; the caller closes it, after this one.
+        axis: Along which the planes follow each other.
+        workers: Threads that turn.
+        directory: Where the temporary file goes; the system's directory where None.
+        on_section: Hears how many sections of how many were turned.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        axis: Literal["x", "y"],
+        workers: int,
+        directory: Path | None,
+        on_section: Callable[[int, int], None],
+    ) -> None:
+        self.path = volume.path
+        self._volume = volume
+        self._axis = axis
+        self._workers = workers
+        self._directory = directory
+        self._on_section = on_section
+        self._spool: _PlaneFile | None = None
+        self._places: dict[int, int] = {}
+        self._describe()
+
+    def _describe(self) -> None:
+        self.description = _turned(self._volume.description, self._axis)
+        self.scratch_bytes = int(np.prod(self.description.section_shape)) * self.description.dtype.itemsize
+
+    def expect(self, numbers: Sequence[int]) -> None:
+        """Turn these planes out of the volume, so that they can be read.
+
+        Raises:
+            SizeLearned: A compressed stream is shorter than its header says.
+            InputError: The volume cannot be read, or there is no room for the temporary file.
+        """
+        self.close()
+        self._places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+        wanted = np.array(list(self._places), np.intp)
+        source = self._volume.description
+        rows, columns = source.shape[1:]
+        row_bytes = self.scratch_bytes // source.shape[0]
+        group = max(1, min(-(-_PIECE_BYTES // row_bytes), _GROUP_BYTES // (rows * columns * source.dtype.itemsize)))
+        self._spool = spool = _PlaneFile(self._directory)
+
+        def make_worker() -> Callable[[Sequence[tuple[int, Load]]], int]:
+            scratch = np.empty(self._volume.scratch_bytes, np.uint8)
+            turned = np.empty((len(wanted), group, *self.description.section_shape[1:]), source.dtype)
+
+            def work(sections: Sequence[tuple[int, Load]]) -> int:
+                for place, (_, load) in enumerate(sections):
+                    _turn(load(scratch), self._axis, wanted, turned[:, place])
+                first = sections[0][0]
+                for place, plane in enumerate(turned):
+                    spool.write(plane[: len(sections)], place * self.scratch_bytes + first * row_bytes)
+                return len(sections)
+
+            return work
+
+        try:
+            self._volume.expect(range(source.shape[0]))
+            loads = ((number, self._volume.section(number)) for number in range(source.shape[0]))
+            groups = iter(lambda: tuple(islice(loads, group)), ())
+            with Workers(self._workers) as workers:
+                done = 0
+                for count in workers.map(make_worker, groups):
+                    done += count
+                    self._on_section(done, source.shape[0])
+        except SizeLearned:
+            self._describe()
+            raise
+
+    def section(self, number: int) -> Load:
+        """The way to load a plane, in any order and from any thread."""
+        return partial(self._load, self._places[number])
+
+    def _load(self, place: int, scratch: NDArray[np.uint8]) -> Section:
+        assert self._spool is not None
+        stored = scratch[: self.scratch_bytes]
+        self._spool.read(stored, place * self.scratch_bytes)
+        return stored.view(self.description.dtype).reshape(self.description.section_shape)
+
+    def close(self) -> None:
+        """Drop the planes."""
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+
+def _turned(description: Description, axis: Literal["x", "y"]) -> Description:
+    sections, rows, columns = description.shape
+    size = description.voxel_size_A
+    return replace(
+        description,
+        shape=(rows, sections, columns) if axis == "y" else (columns, sections, rows),
+        voxel_size_A=size and ((size[0], size[2], size[1]) if axis == "y" else (size[1], size[2], size[0])),
+        row0_at_bottom=True,
+        tilts=None,
+    )
+
+
+def _turn(section: Section, axis: Literal["x", "y"], wanted: NDArray[np.intp], turned: Section) -> None:
+    """Write a section's part of each wanted plane: (planes, columns of a plane)."""
+    if axis == "x" and section.ndim == 2 and len(wanted) == section.shape[1] and np.all(np.diff(wanted) == 1):
+        # OpenCV turns in blocks that suit the cache, several times as fast; of the type it needs to know the size only.
+        same_size = {1: np.uint8, 2: np.uint16, 4: np.int32, 8: np.float64}[section.itemsize]
+        cv2.transpose(section.view(same_size), turned.view(same_size))
+    else:
+        turned[...] = section.swapaxes(0, 1)[wanted] if axis == "x" else section[wanted]
+
+
+class _PlaneFile:
+    """A temporary file without a name that threads write and read by position."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115
+        self._lock = threading.Lock()
+
+    def write(self, piece: NDArray[np.generic], offset: int) -> None:
+        data = piece.data.cast("B")
+        try:
+            while data:
+                count = self._write_some(data, offset)
+                data, offset = data[count:], offset + count
+        except OSError as error:
+            raise InputError(
+                f"the planes along another axis cannot be written to a temporary file ({error.strerror})",
+                "make room in OUTPUT_DIR, or show fewer planes (--every, --discard-range)",
+            ) from error
+
+    def read(self, buffer: NDArray[np.uint8], offset: int) -> None:
+        data = buffer.data
+        while data:
+            count = self._read_some(data, offset)
+            if not count:
+                raise InputError("a plane is missing in the temporary file", "convert it again")
+            data, offset = data[count:], offset + count
+
+    def _write_some(self, data: memoryview, offset: int) -> int:
+        if hasattr(os, "pwrite"):
+            return os.pwrite(self._file.fileno(), data, offset)
+        with self._lock:  # Windows has no positioned access
+            self._file.seek(offset)
+            return self._file.write(data)
+
+    def _read_some(self, data: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [data], offset)
+        with self._lock:
+            self._file.seek(offset)
+            found = self._file.read(len(data))
+        data[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        self._file.close()

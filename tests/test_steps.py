@@ -1,0 +1,158 @@
+"""What is done to each section before it is measured, and to its greys. References are plain NumPy."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from movies import LOSSLESS, frames, ramp, reference, run, write_mrc
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+
+from mrc2movie import Settings, convert
+from mrc2movie.render import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Step, preparation
+
+rng = np.random.default_rng(3)
+
+
+def shown(tmp_path: Path, voxels: NDArray[Any], *options: str, voxel_size_A: float = 0) -> list[NDArray[np.uint8]]:
+    """The frames of the way forward, decoded from a lossless movie."""
+    cell = tuple(np.float32(voxel_size_A * n) for n in voxels.shape[::-1])
+    source = write_mrc(tmp_path / "in.mrc", voxels, cella=cell)
+    assert run(source, tmp_path / "out", *LOSSLESS, "--playback", "forward", "--overwrite", *options) == 0
+    return frames(tmp_path / "out" / "in.avi")
+
+
+def binned(voxels: NDArray[Any], n: int) -> NDArray[np.float64]:
+    """Means of n x n voxels; what fills no such square at the end of rows and columns is left out."""
+    z, y, x = voxels.shape
+    whole = voxels[:, : y // n * n, : x // n * n].astype(float)
+    return np.asarray(whole.reshape(z, y // n, n, x // n, n).mean(axis=(2, 4)))
+
+
+def done(step: Step, section: NDArray[Any]) -> NDArray[np.float64]:
+    """What a step makes of a section."""
+    return np.asarray(step(section), np.float64)
+
+
+def lowpassed(section: NDArray[Any], resolution: float) -> NDArray[np.float64]:
+    """Through the Fourier transform of the section mirrored at its edges; half amplitude at so many pixels."""
+    mirrored = np.block([[section, section[:, ::-1]], [section[::-1], section[::-1, ::-1]]])
+    frequency = np.hypot(np.fft.fftfreq(mirrored.shape[0])[:, None], np.fft.fftfreq(mirrored.shape[1])[None])
+    smooth = np.fft.ifft2(np.fft.fft2(mirrored) * 0.5 ** ((frequency * resolution) ** 2)).real
+    return np.asarray(smooth[: section.shape[0], : section.shape[1]])
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "f4", "f2"])
+@pytest.mark.parametrize("n", [2, 3])
+def test_bin_shows_area_means_measured_after_binning(tmp_path: Path, dtype: str, n: int) -> None:
+    voxels = rng.integers(-100, 100, (3, 13, 20)).astype(dtype)
+    expected = binned(voxels, n)
+    found = shown(tmp_path, voxels, "--bin", str(n), "--range", "minmax")
+    difference = np.subtract(found, reference(expected, expected.min(), expected.max()), dtype=int)
+    assert np.abs(difference).max() <= 1  # halves may round either way
+    assert {0, 255} <= set(np.unique(found))
+
+
+def test_a_bin_larger_than_the_section_is_its_mean() -> None:
+    section = ramp(1, 3, 8)[0]
+    assert_allclose(done(Bin(4), section), [[section[:, :4].mean(), section[:, 4:].mean()]])
+
+
+def test_max_size_keeps_the_aspect_and_never_enlarges(tmp_path: Path) -> None:
+    voxels = rng.normal(0, 1, (2, 40, 60)).astype(np.float32)
+    assert shown(tmp_path, voxels, "--max-size", "30")[0].shape == (20, 30)
+    assert shown(tmp_path, voxels, "--max-size", "100")[0].shape == (40, 60)
+    assert_allclose(done(Shrink(30), voxels[0]), binned(voxels[:1], 2)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("resolution", [2.0, 3.0, 4.0, 7.5, 30.0])
+def test_lowpass_is_the_gaussian_of_the_fourier_transform(resolution: float) -> None:
+    section = rng.normal(5, 1, (64, 96)).astype(np.float32)
+    found = done(Lowpass((HALF_AMPLITUDE * resolution,) * 2), section)
+    assert_allclose(found, lowpassed(section, resolution), atol=0.05)
+
+
+@pytest.mark.parametrize("period", [4, 8, 20])
+def test_lowpass_leaves_half_of_the_amplitude_at_its_resolution(period: int) -> None:
+    wave = np.broadcast_to(np.cos(2 * np.pi * np.arange(320) / period), (320, 320)).astype(np.float32)
+    for section in (wave, np.ascontiguousarray(wave.T)):
+        ratio = np.abs(done(Lowpass((HALF_AMPLITUDE * period,) * 2), section))[100:220, 100:220].max()
+        assert ratio == pytest.approx(0.5, rel=0.02)
+
+
+def test_lowpass_counts_in_angstrom_of_the_picture_shown(tmp_path: Path) -> None:
+    voxels = rng.normal(0, 1, (1, 64, 64)).astype(np.float32)
+    expected = lowpassed(binned(voxels, 2)[0], 80 / 20)
+    for options, size in ((("--pixel-size", "10"), 0), ((), 10), (("--pixel-size", "10"), 77)):
+        found = shown(tmp_path, voxels, "--bin", "2", "--lowpass", "80", *options, voxel_size_A=size)
+        difference = np.subtract(found, reference(expected[None], expected.min(), expected.max()), dtype=int)
+        assert np.abs(difference).max() <= 2
+
+
+def test_lowpass_without_a_voxel_size_fails_with_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_mrc(tmp_path / "in.mrc", ramp())
+    assert run(source, tmp_path / "out", "--lowpass", "40") == 1
+    assert "has no voxel size, which --lowpass needs; give it with --pixel-size" in capsys.readouterr().err
+
+
+def test_a_lowpass_finer_than_the_voxels_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown(tmp_path, ramp(), "--lowpass", "15", voxel_size_A=10)
+    assert "finer than two pixels of 10" in capsys.readouterr().err
+
+
+def test_lowpass_leaves_holes_as_they_are_and_their_surroundings_finite() -> None:
+    section = np.full((40, 40), 3, np.float32)
+    section[20, 11], section[5, 30] = np.nan, np.inf
+    found = done(Lowpass((2.0, 2.0)), section)
+    assert np.isnan(found[20, 11])
+    assert np.isposinf(found[5, 30])
+    assert_allclose(found[np.isfinite(found)], 3, rtol=1e-5)
+    assert np.isfinite(found).sum() == 1598
+
+
+def test_voxels_that_are_not_square_are_smoothed_by_length() -> None:
+    (step,) = preparation(Settings(lowpass=100), (8, 8), (10.0, 20.0, 5.0)).steps
+    assert step == Lowpass((HALF_AMPLITUDE * 5, HALF_AMPLITUDE * 10))
+
+
+def test_match_mean_shifts_every_section_to_the_common_mean(tmp_path: Path) -> None:
+    voxels = (
+        rng.integers(-100, 100, (5, 16, 16)).astype(np.int16) + np.array([0, 500, -70, 900, 3], np.int16)[:, None, None]
+    )
+    shifted = voxels - voxels.mean(axis=(1, 2), keepdims=True) + voxels.mean()
+    expected = reference(shifted, shifted.min(), shifted.max())
+    found = shown(tmp_path, voxels, "--match-mean")
+    assert np.abs(np.subtract(found, expected, dtype=int)).max() <= 1
+    assert {0, 255} <= set(np.unique(found))
+    assert np.ptp([frame.mean() for frame in found]) < 1
+
+
+def test_match_mean_keeps_sections_without_contrast_mid_grey(tmp_path: Path) -> None:
+    voxels = np.empty((3, 8, 8), np.float32)
+    voxels[...] = np.array([0.1, 0.2, 0.4], np.float32)[:, None, None]
+    assert_array_equal(shown(tmp_path, voxels, "--match-mean"), 128)
+
+
+def test_match_mean_ignores_holes(tmp_path: Path) -> None:
+    voxels = rng.normal(0, 1, (3, 16, 16)).astype(np.float32)
+    voxels[1] += 50
+    voxels[1, 4, 4], voxels[0] = np.nan, np.nan
+    found = shown(tmp_path, voxels, "--match-mean")
+    assert_array_equal(found[0], 0)
+    assert abs(found[1].mean() - found[2].mean()) < 2
+
+
+def test_invert_is_the_negative_but_for_holes(tmp_path: Path) -> None:
+    voxels = rng.normal(0, 1, (2, 16, 16)).astype(np.float32)
+    for options in ((), ("--clip-limit", "3")):
+        plain, negative = (shown(tmp_path, voxels, *options, *more) for more in ((), ("--invert",)))
+        assert_array_equal(negative, [255 - frame for frame in plain])
+    voxels[0, 0, 5] = np.nan
+    assert shown(tmp_path, voxels, "--invert")[0][-1, 5] == 0
+
+
+def test_the_grey_range_of_a_binned_movie_does_not_inherit_the_noise(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "in.mrc", rng.normal(0, 100, (4, 64, 64)).astype(np.float32))
+    ranges = [convert(source, tmp_path / "x.avi", Settings(bin=n)).record.grey_range for n in (1, 4)]
+    assert ranges[0][1] - ranges[0][0] > 3 * (ranges[1][1] - ranges[1][0])
