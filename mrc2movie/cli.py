@@ -114,9 +114,10 @@ def _run(words: list[str]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Only now: NumPy and OpenCV take longer to import than a help text or a usage error should take.
     from mrc2movie import batch
-    from mrc2movie.demo import make_demo
 
     if demo is not None:
+        from mrc2movie.demo import make_demo
+
         source, output_directory = make_demo(demo), demo
     log_file = Path(settings.log) if settings.log else output_directory / "mrc2movie.log"
     jobs = batch.plan(source, output_directory, settings)

@@ -225,18 +225,20 @@ def _mean_and_deviation(sample: NDArray[np.generic]) -> tuple[float, float]:
     return float(sample.mean(dtype=np.float64)), float(sample.std(dtype=np.float64))
 
 
-def to_8bit(section: NDArray[np.generic], grey_range: GreyRange, upside_down: bool = False) -> NDArray[np.uint8]:
+def to_8bit(
+    section: NDArray[np.generic], grey_range: GreyRange, upside_down: bool, grey: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
     """Map the grey range to 0 … 255, rounded and saturated; NaN and infinity become 0.
 
     Args:
         section: (y, x) of any real native dtype, or (y, x, 3) in colour.
         grey_range: Its ends become 0 and 255, in every channel.
         upside_down: Whether the first row of the section becomes the last of the result.
+        grey: Where the result goes: of the same shape, contiguous.
 
     Returns:
-        uint8 of the same shape, contiguous.
+        `grey`.
     """
-    grey = np.empty(section.shape, np.uint8)
     if grey_range.constant:
         grey.fill(MID_GREY)
     else:

@@ -420,7 +420,7 @@ def write_movie(
             pictures.see(frame, position)
             pen.write(frame, position)
             if position in (0, last):
-                rendered[position] = frame
+                rendered[position] = frame.copy()
             with watch.stage("encoding"):
                 return encode(frame, position)
 
@@ -440,7 +440,9 @@ def write_movie(
     facts = MovieFacts(count + len(back), writer.width, writer.height, writer.fps)
     with watch.stage("flushing and verifying"):
         flushed = showing.workers.start(flush_to_disk, claim.hidden)
-        writer.verify(facts, rendered[0], rendered[last])
+        begins_well = showing.workers.start(partial(writer.verify, facts), {0: rendered[0]})
+        writer.verify(facts, {facts.frames - 1: rendered[last]})
+        begins_well.result()
         flushed.result()
     return facts
 

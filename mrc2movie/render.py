@@ -256,7 +256,10 @@ class Look:
 
 
 class Renderer:
-    """Renders the sections of one movie, in one thread: OpenCV's CLAHE is not to be shared.
+    """Renders the sections of one movie, in one thread: OpenCV's CLAHE is not to be shared, nor are the buffers.
+
+    The frames lie in the same memory one after the other: memory that is new for every section costs as much as to
+    convert it. Each stays what it is until the next one is rendered.
 
     CLAHE works on 8 bits. In 16 it would be another filter: OpenCV counts in 65536 bins there, more than a tile of
     128 x 128 has pixels, so that clipping them means something else (19 to 26 dB from what it does in 8 bits), and it
@@ -273,12 +276,17 @@ class Renderer:
         tiles = (look.tile_grid_size, look.tile_grid_size)
         equalise = look.clip_limit > 0 and not look.grey_range.constant
         self._clahe = cv2.createCLAHE(look.clip_limit, tiles) if equalise else None
+        self._grey = np.empty(0, np.uint8)
+        self._contrasted = np.empty(0, np.uint8)
 
     def __call__(self, section: NDArray[np.generic], position: int = 0) -> Frame:
         """Render one section, (y, x) of any real native dtype or (y, x, 3) in colour, at a position of the movie."""
         look = self._look
+        if self._grey.shape != section.shape:
+            self._grey = np.empty(section.shape, np.uint8)
+            self._contrasted = np.empty(section.shape, np.uint8)
         grey_range = look.grey_range.shifted_by(look.shifts[position] if look.shifts else 0.0)
-        frame = to_8bit(section, grey_range, upside_down=look.row0_at_bottom)
+        frame = to_8bit(section, grey_range, look.row0_at_bottom, self._grey)
         if self._clahe is not None:
             frame = self._equalised(frame)
         if look.invert:
@@ -290,7 +298,7 @@ class Renderer:
     def _equalised(self, frame: Frame) -> Frame:
         assert self._clahe is not None
         if frame.ndim == 2:
-            return np.asarray(self._clahe.apply(frame), np.uint8)
+            return np.asarray(self._clahe.apply(frame, self._contrasted), np.uint8)
         lightness = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)  # only this is equalised, so that hues stay what they are
         lightness[..., 0] = self._clahe.apply(lightness[..., 0])
         return np.asarray(cv2.cvtColor(lightness, cv2.COLOR_YCrCb2RGB), np.uint8)

@@ -44,6 +44,17 @@ def test_a_full_disk_is_named_and_ends_the_run_with_a_hint_how_to_resume(tmp_pat
         assert not [path for path in movies_in(disk / "out").values() if frame_count(path) != 38]
 
 
+@pytest.mark.parametrize("axis", ["y", "x"])
+def test_a_disk_without_room_for_the_planes_of_another_axis_is_named(tmp_path: Path, axis: str) -> None:
+    source = stacks(tmp_path / "in", 2, sections=20, rows=256, columns=256)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=900k", "tmpfs") as disk:
+        result = installed(source, disk / "out", "--axis", axis, "--log", tmp_path / "log")
+        assert result.returncode == 1
+        assert f"planes along another axis cannot be kept ({FULL}); make room, or show fewer" in result.stderr
+        assert closing_line(result) == "1 failed, 1 not begun"
+        assert not movies_in(disk / "out") and unfinished(disk) == []
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("number", "name", "stops"), [(errno.ENOSPC, FULL, True), (errno.EDQUOT, QUOTA, True), (errno.EIO, FAILING, False)]

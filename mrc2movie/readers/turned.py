@@ -8,7 +8,8 @@ they are wanted. That serves compressed files as well.
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -19,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.errors import InputError
+from mrc2movie.errors import InputError, not_written
 from mrc2movie.parallel import Workers
 from mrc2movie.readers.volume import Description, Load, Section, SizeLearned, Volume
 
@@ -69,7 +70,8 @@ class TurnedVolume(Volume):
 
         Raises:
             SizeLearned: A compressed stream is shorter than its header says.
-            InputError: The volume cannot be read, or there is no room for the temporary file.
+            InputError: The volume cannot be read.
+            OutputError: There is no room for the temporary file.
         """
         self.close()
         self._places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
@@ -150,20 +152,16 @@ class _PlaneFile:
     """A temporary file without a name that threads write and read by position."""
 
     def __init__(self, directory: Path | None) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115
+        with _said_in_words():
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115
         self._lock = threading.Lock()
 
     def write(self, piece: NDArray[np.generic], offset: int) -> None:
         data = piece.data.cast("B")
-        try:
+        with _said_in_words():
             while data:
                 count = self._write_some(data, offset)
                 data, offset = data[count:], offset + count
-        except OSError as error:
-            raise InputError(
-                f"the planes along another axis cannot be written to a temporary file ({error.strerror})",
-                "make room in OUTPUT_DIR, or show fewer planes (--every, --discard-range)",
-            ) from error
 
     def read(self, buffer: NDArray[np.uint8], offset: int) -> None:
         data = buffer.data
@@ -191,3 +189,14 @@ class _PlaneFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+@contextmanager
+def _said_in_words() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        refused = not_written("the planes along another axis cannot be kept", error)
+        fewer = "show fewer planes (--every, --discard-range)"
+        refused.advice = f"{refused.advice}, or {fewer}" if refused.advice else fewer
+        raise refused from error

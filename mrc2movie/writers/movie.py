@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -19,7 +19,9 @@ Packet: TypeAlias = NDArray[np.uint8]
 """(n,) uint8: one encoded frame, as it can be written, kept, and written again."""
 
 Encode: TypeAlias = Callable[[Frame, int], Packet]
-"""Encodes the frame at a position among the sections shown, counted from 0; not to be shared between threads."""
+"""Encodes the frame at a position among the sections shown, counted from 0; not to be shared between threads.
+
+The memory of the frame is that of the next one afterwards, so no packet may lie in it."""
 
 _PIXEL_LIMIT = 2**31 // 8  # FFmpeg's av_image_check_size: (w + 128)(h + 128) must stay below
 _FPS_TOLERANCE = 0.0011  # OpenCV approximates the rate by a fraction to within 0.001
@@ -100,13 +102,13 @@ class MovieWriter(ABC):
         self.close()
 
     @abstractmethod
-    def verify(self, facts: MovieFacts, first: Frame, last: Frame) -> None:
-        """Open the closed movie again and hold it against what it must be.
+    def verify(self, facts: MovieFacts, ends: Mapping[int, Frame]) -> None:
+        """Open the closed movie again and hold it against what it must be; from any thread.
 
         Args:
             facts: What the container must say.
-            first: The first frame as it was rendered: it must be there and decode to nearly this, see `check_picture`.
-            last: The last frame; likewise.
+            ends: The first frame of the movie or the last as they were rendered, or both, by their positions in it:
+                they must be there and decode to nearly this, see `check_picture`.
 
         Raises:
             OutputError: It is not so: the disk is full or failing.

@@ -88,7 +88,7 @@ def main() -> None:
         sections = np.stack(list(tomogram_sections(given.size, given.sections)))
         mrcfile.write(place / "noisy.mrc", sections)
         render = Renderer(look)
-        frames = [render(section) for section in sections]
+        frames = [render(section).copy() for section in sections]
         mrcfile.write(place / "tiny.mrc", sections[:1, :64, :64])
         options = ("--format", "mp4", f"--range={GREY_RANGE}", "--overwrite", "--quiet")
         installed = Path(sys.executable).with_name("mrc2movie")

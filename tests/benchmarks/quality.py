@@ -72,7 +72,7 @@ def rendered(sections: Sequence[NDArray[np.generic]]) -> list[Frame]:
     sample = np.stack(sections)[:, ::3, ::3]
     low, high = np.percentile(sample, (0.05, 99.95))
     renderer = Renderer(Look(GreyRange(float(low), float(high)), True, 2.0, 8))
-    return [renderer(section) for section in sections]
+    return [renderer(section).copy() for section in sections]
 
 
 def kinds(size: int, count: int) -> Iterator[tuple[str, list[Frame]]]:
