@@ -180,7 +180,7 @@ def test_turning_is_told_to_the_listener(tmp_path: Path) -> None:
     source = write_mrc(tmp_path / "in.mrc", ramp(3, 6, 10))
     heard: list[tuple[str, int, int]] = []
     convert(source, tmp_path / "x.avi", Settings(axis="y"), on_section=lambda *what: heard.append(what))
-    assert [what for what in heard if what[0] == "turning"] == [("turning", 3, 3)]
+    assert [what for what in heard if what[0] == "turning"] == [("turning", done, 3) for done in (1, 2, 3)]
     assert heard[-1] == ("converting", 6, 6)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Literal
 
@@ -40,7 +40,7 @@ class TurnedVolume(Volume):
         axis: Along which the planes follow each other.
         workers: Threads that turn.
         directory: Where the temporary file goes; the system's directory where None.
-        on_section: Hears how many sections of how many were turned.
+        on_section: Hears after each section how many of how many were turned.
     """
 
     def __init__(
@@ -101,9 +101,8 @@ class TurnedVolume(Volume):
             loads = ((number, self._volume.section(number)) for number in range(source.shape[0]))
             groups = iter(lambda: tuple(islice(loads, group)), ())
             with Workers(self._workers) as workers:
-                done = 0
-                for count in workers.map(make_worker, groups):
-                    done += count
+                counts = workers.map(make_worker, groups)
+                for done, _ in enumerate(chain.from_iterable(map(range, counts)), start=1):
                     self._on_section(done, source.shape[0])
         except SizeLearned:
             self._describe()
