@@ -41,7 +41,7 @@ class Stamp:
         """Give the ink a rim of so many pixels, smooth at its outer edge; there must be room for it."""
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
         around = cv2.GaussianBlur(cv2.dilate(ink, disc), (3, 3), 0)
-        return cls(ink, np.maximum(around, ink))
+        return cls(ink, np.maximum(cv2.add(around, around), ink))  # twice, since small letters are grey themselves
 
     def draw(self, frame: Frame, top: int, left: int) -> None:
         """Draw onto a frame, in place."""
@@ -252,7 +252,7 @@ def _line_height(size: int) -> int:
 
 
 def _rim(size: int) -> int:
-    return max(1, size // 12)
+    return max(1, round(size / 10))
 
 
 def _thickness(size: int) -> int:

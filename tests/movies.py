@@ -1,6 +1,7 @@
 """What the tests share: small MRC files written by mrcfile, movies decoded by OpenCV, a reference of their own."""
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import cv2
 import mrcfile
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from mrc2movie.cli import main
+from mrc2movie.readers.source import InputFile
 
 LOSSLESS = ("--codec", "FFV1", "--clip-limit", "0")
 """Options under which a decoded frame is exactly the 8-bit picture."""
@@ -69,3 +72,23 @@ def sections_seen(movie: Path, sections: Sequence[NDArray[np.uint8]]) -> list[in
 def run(*words: str | float | Path) -> int:
     """The command line, in this process."""
     return main([str(word) for word in words])
+
+
+class Reads:
+    """Counts how often each byte of files is read, whatever the reader asks for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times: Counter[int] = Counter()
+        read_into = InputFile.read_into
+
+        def counting(file: InputFile, offset: int, buffer: memoryview) -> int:
+            count = read_into(file, offset, buffer)
+            self.times.update(range(offset, offset + count))
+            return count
+
+        monkeypatch.setattr(InputFile, "read_into", counting)
+
+    def of_sections(self, count: int, section_bytes: int) -> list[int]:
+        """The most times that a byte of each section was read."""
+        starts = range(1024, 1024 + count * section_bytes, section_bytes)
+        return [max(self.times[byte] for byte in range(start, start + section_bytes)) for start in starts]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from movies import frames
+from movies import frames, run
 from numpy.typing import NDArray
 
 from mrc2movie.settings import GROUPS, OPTIONS
@@ -18,6 +18,7 @@ REGENERATE = bool(os.environ.get("MRC2MOVIE_REGENERATE"))
 """With this variable set, what is generated is written anew: look at it before you commit it."""
 
 CONTACT = ROOT / "tests" / "golden" / "contact.png"
+CHOICES = ROOT / "tests" / "golden" / "choices.png"
 TOLERANCE = 2.0
 """Grey levels of mean difference: NumPy and OpenCV may round differently from version to version."""
 
@@ -32,15 +33,43 @@ def contact_picture(demo: Path) -> NDArray[np.uint8]:
     return np.vstack(rows).astype(np.uint8)
 
 
-def test_the_demo_looks_as_the_picture_in_the_readme(demo: Path) -> None:
-    picture = contact_picture(demo)
+def check(picture: NDArray[np.uint8], path: Path) -> None:
+    """Hold a picture against the golden one, which the README shows."""
     if REGENERATE:
-        cv2.imwrite(str(CONTACT), picture)
-    golden = cv2.imread(str(CONTACT), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(path), picture)
+    golden = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     assert golden is not None
     assert golden.shape == picture.shape
     assert np.abs(golden.astype(int) - picture).mean() < TOLERANCE
-    assert f"({CONTACT.relative_to(ROOT).as_posix()})" in README
+    assert f"({path.relative_to(ROOT).as_posix()})" in README
+
+
+def test_the_demo_looks_as_the_picture_in_the_readme(demo: Path) -> None:
+    check(contact_picture(demo), CONTACT)
+
+
+CHOICE = ("--range minmax --clip-limit 0", "", "--average 5", "--lowpass 90")
+"""The options of each column of the picture from which people choose."""
+
+
+def choices_picture(demo: Path, out: Path) -> NDArray[np.uint8]:
+    """A piece of a tilt and of a tomogram section, not made smaller, under each choice of options."""
+    columns = []
+    for number, options in enumerate(CHOICE):
+        words = ("--codec", "FFV1", "--playback", "forward", *options.split())
+        assert run(demo / "demo_data", out / str(number), *words, "--quiet") == 0
+        column = [np.full((24, 244), 255, np.uint8)]
+        cv2.putText(column[0], options or "auto (no option)", (4, 18), (0,), cv2.FontFace("sans"), 14, 500)
+        for movie, section, left in (("tilt_series.avi", 20, 100), ("tomogram.avi", 44, 100)):
+            piece = frames(out / str(number) / movie)[section][212:452, left : left + 240]
+            column.append(np.pad(piece, 2, constant_values=255))
+        columns.append(np.vstack(column))
+    return np.hstack(columns).astype(np.uint8)
+
+
+def test_people_choose_by_looking_at_pictures_of_this_version(demo: Path, tmp_path: Path) -> None:
+    check(choices_picture(demo, tmp_path), CHOICES)
+    assert all(f"`{options}`" in README for options in CHOICE if options)
 
 
 def options_section() -> str:

@@ -3,19 +3,17 @@
 import bz2
 import gzip
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from movies import LOSSLESS, frames, ramp, reference, run, write_mrc
+from movies import LOSSLESS, Reads, frames, ramp, reference, run, write_mrc
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
 from mrc2movie.readers import turned
-from mrc2movie.readers.source import InputFile
 from mrc2movie.sequence import sections_shown
 
 rng = np.random.default_rng(2)
@@ -133,26 +131,6 @@ def test_a_stream_that_ends_early_is_turned_as_far_as_it_goes(
     (tmp_path / "cut.mrc.bz2").write_bytes(bz2.compress(whole[: 1024 + 6 * voxels[0].nbytes + 7]))
     assert_array_equal(shown(tmp_path, tmp_path / "cut.mrc.bz2", "--axis", "y"), pictures(planes(voxels[:6], "y")))
     assert "6 of 9 sections are there" in capsys.readouterr().err
-
-
-class Reads:
-    """Counts how often each byte of files is read, whatever the reader asks for."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.times: Counter[int] = Counter()
-        read_into = InputFile.read_into
-
-        def counting(file: InputFile, offset: int, buffer: memoryview) -> int:
-            count = read_into(file, offset, buffer)
-            self.times.update(range(offset, offset + count))
-            return count
-
-        monkeypatch.setattr(InputFile, "read_into", counting)
-
-    def of_sections(self, count: int, section_bytes: int) -> list[int]:
-        """The most times that a byte of each section was read."""
-        starts = range(1024, 1024 + count * section_bytes, section_bytes)
-        return [max(self.times[byte] for byte in range(start, start + section_bytes)) for start in starts]
 
 
 @pytest.mark.parametrize("axis", ["y", "x"])

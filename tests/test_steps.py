@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from movies import LOSSLESS, frames, ramp, reference, run, write_mrc
+from movies import LOSSLESS, coloured_frames, frames, ramp, reference, run, write_mrc
+from mrc_bytes import header, mrc, write
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
@@ -156,3 +157,101 @@ def test_the_grey_range_of_a_binned_movie_does_not_inherit_the_noise(tmp_path: P
     source = write_mrc(tmp_path / "in.mrc", rng.normal(0, 100, (4, 64, 64)).astype(np.float32))
     ranges = [convert(source, tmp_path / "x.avi", Settings(bin=n)).record.grey_range for n in (1, 4)]
     assert ranges[0][1] - ranges[0][0] > 3 * (ranges[1][1] - ranges[1][0])
+
+
+# Together
+
+
+def test_all_steps_together_in_their_order(tmp_path: Path) -> None:
+    voxels = (rng.normal(0, 30, (14, 48, 96)) + 40 * np.arange(14)[:, None, None]).astype(np.int16)
+    small = binned(binned(voxels[2:-3], 2), 3)  # --bin 2 gives 48 pixels a row, --max-size 16 a third of them
+    smooth = np.stack([lowpassed(section, 240 / 60) for section in small])
+    means = np.stack([smooth[max(0, z - 1) : z + 2].mean(axis=0) for z in range(0, len(smooth), 2)])
+    level = means - means.mean(axis=(1, 2), keepdims=True) + means.mean()
+    expected = [255 - frame for frame in reference(level, level.min(), level.max())]
+    steps = ("--bin", "2", "--max-size", "16", "--lowpass", "240", "--average", "3", "--every", "2")
+    options = (*steps, "--match-mean", "--invert", "--range", "minmax", "--pixel-size", "10")
+    found = shown(tmp_path, voxels, *options, "--discard_range", "0", "2")
+    assert len(found) == 6
+    found = shown(tmp_path, voxels[2:-3], *options)
+    assert np.abs(np.subtract(found, expected, dtype=int)).max() <= 4  # the low-pass is exact to 0.04
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 7), (2, 5, 1), (3, 2, 2)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--average", "5"),
+        ("--bin", "4"),
+        ("--max-size", "1"),
+        ("--lowpass", "400", "--pixel-size", "10"),
+        ("--match-mean",),
+        ("--axis", "x"),
+        ("--axis", "y"),
+        ("--every", "2"),
+        ("--label", "section,depth", "--scale-bar", "--pixel-size", "10"),
+        ("--thumbnail", "--contact-sheet"),
+        ("--preset", "tilt"),
+        ("--preset", "tomogram"),
+    ],
+    ids=" ".join,
+)
+def test_volumes_of_few_voxels_become_movies(
+    tmp_path: Path, shape: tuple[int, int, int], options: tuple[str, ...]
+) -> None:
+    assert shown(tmp_path, ramp(*shape), "--format", "avi", *options)
+
+
+@pytest.mark.parametrize("options", [("--bin", "2"), ("--max-size", "8"), ("--average", "2")])
+def test_what_holds_a_voxel_that_is_not_finite_is_black(tmp_path: Path, options: tuple[str, ...]) -> None:
+    voxels = rng.normal(5, 1, (3, 16, 16)).astype(np.float32)
+    voxels[1, 3, 8] = np.nan
+    found = shown(tmp_path, voxels, *options, "--range", "0,8")
+    rows, columns = found[0].shape
+    row, column = rows - 1 - 3 * rows // 16, 8 * columns // 16
+    holes = [0, 1] if options[0] == "--average" else [1]
+    assert [bool(frame[row, column] == 0) for frame in found] == [z in holes for z in range(3)]
+    assert [int(np.sum(frame == 0)) for frame in found] == [z in holes for z in range(3)]
+
+
+@pytest.mark.parametrize(("mode", "scale"), [(6, 60000), (7, 2**30), (8, 2**31), (0, 100)])
+def test_integers_of_any_size_keep_their_digits_through_all_steps(tmp_path: Path, mode: int, scale: int) -> None:
+    voxels = scale + rng.integers(0, 27, (3, 8, 8))
+    source = write(tmp_path / "in.mrc", mrc(voxels, mode))
+    options = ("--average", "3", "--bin", "2", "--range", "minmax", "--playback", "forward")
+    assert run(source, tmp_path / "out", *LOSSLESS, *options) == 0
+    small = binned(voxels, 2)
+    means = np.stack([small[max(0, z - 1) : z + 2].mean(axis=0) for z in range(3)])
+    expected = reference(means, means.min(), means.max())
+    assert np.abs(np.subtract(frames(tmp_path / "out/in.avi"), expected, dtype=int)).max() <= 1
+
+
+def colour(path: Path, pictures: NDArray[np.uint8]) -> Path:
+    """An MRC file of (z, y, x, 3) red, green, blue."""
+    sections, rows, columns, _ = pictures.shape
+    return write(path, header(columns, rows, sections, 16) + pictures.tobytes())
+
+
+def test_colours_are_averaged_binned_and_smoothed_each_for_itself(tmp_path: Path) -> None:
+    pictures = rng.integers(0, 255, (3, 8, 12, 3)).astype(np.uint8)
+    source = colour(tmp_path / "in.mrc", pictures)
+    options = ("--average", "3", "--bin", "2", "--range", "0,255", "--playback", "forward")
+    assert run(source, tmp_path / "out", *LOSSLESS, *options) == 0
+    found = np.stack(coloured_frames(tmp_path / "out/in.avi"))[..., ::-1]
+    for channel in range(3):
+        small = binned(pictures[..., channel], 2)
+        means = np.stack([small[max(0, z - 1) : z + 2].mean(axis=0) for z in range(3)])
+        assert np.abs(np.subtract(found[..., channel], reference(means, 0, 255), dtype=int)).max() <= 3  # through YUV
+    section = pictures[0].astype(np.float32)
+    smooth = done(Lowpass((1.0, 1.0)), section)
+    for channel in range(3):
+        assert_allclose(smooth[..., channel], done(Lowpass((1.0, 1.0)), section[..., channel]), rtol=1e-5)
+
+
+def test_transforms_take_the_same_steps_but_no_scale_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    waves = rng.normal(0, 1, (3, 64, 33)).astype(np.complex64)
+    source = write_mrc(tmp_path / "in.mrc", waves)
+    options = ("--average", "3", "--bin", "2", "--scale-bar", "--label", "section", "--match-mean")
+    assert run(source, tmp_path / "out", *LOSSLESS, *options) == 0
+    assert frames(tmp_path / "out/in.avi")[0].shape == (32, 16)
+    assert "--scale-bar: a transform has no length" in capsys.readouterr().err

@@ -358,3 +358,8 @@ def test_a_truncated_series_takes_the_first_angles(tmp_path: Path, movie: Movie)
     assert tilts is not None
     assert tilts.degrees == DOSE_SYMMETRIC[:4]
     assert order_shown(movie(path, "--range=0,40")) == [3, 2, 0, 1]
+
+
+def test_a_name_as_long_as_names_can_be_has_no_sidecar(tmp_path: Path) -> None:
+    path = write(tmp_path / ("n" * 251 + ".mrc"), mrc(LEVELS, 1))
+    assert described(path).tilts is None

@@ -139,11 +139,10 @@ class InputFile(Source):
 
 
 def _why_not_opened(path: Path, error: OSError | ValueError) -> str:
-    if isinstance(error, OSError) and path.is_symlink():
-        if error.errno == errno.ENOENT:
-            return f"is a link to {path.readlink()}, which does not exist"
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
         if error.errno == errno.ELOOP:
             return "is a link that leads round in a circle"
+        return f"is a link to {path.readlink()}, which does not exist"
     return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
 
 

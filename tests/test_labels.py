@@ -1,0 +1,231 @@
+"""Labels and the scale bar, looked for in decoded frames."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from movies import LOSSLESS, coloured_frames, frames, run, write_mrc
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
+
+rng = np.random.default_rng(4)
+
+BLACK, MID, WHITE = -1.0, 0.5, 2.0
+"""Voxels that ``--range 0,1`` shows so."""
+
+
+def write(path: Path, voxels: NDArray[Any], *, size_A: float | tuple[float, float, float] = 0) -> Path:
+    """An MRC file with this voxel size, along (x, y, z)."""
+    sizes = size_A if isinstance(size_A, tuple) else (size_A,) * 3
+    cell = tuple(np.float32(size * n) for size, n in zip(sizes, voxels.shape[::-1], strict=True))
+    return write_mrc(path, voxels, cella=cell)
+
+
+def shown(source: Path, *options: str) -> list[NDArray[np.uint8]]:
+    """The frames of the way forward, decoded from a lossless movie."""
+    out = source.parent / "out"
+    assert run(source, out, *LOSSLESS, "--playback", "forward", "--overwrite", *options) == 0
+    (movie,) = out.glob("*.avi")
+    return frames(movie)
+
+
+def flat(path: Path, value: float, shape: tuple[int, int, int] = (6, 240, 320), **more: Any) -> Path:
+    """A volume of one value but for a speck in the middle of each plane: without contrast all would be mid-grey."""
+    voxels = np.full(shape, value, np.float32)
+    voxels[:, shape[1] // 2, shape[2] // 2] = 0.3
+    return write(path, voxels, **more)
+
+
+def read(frame: NDArray[np.uint8], candidates: list[str]) -> str:
+    """The line of text on a black frame: each is drawn in all sizes that may be, and looked for."""
+    font = cv2.FontFace("sans")
+
+    def likeness(text: str, size: int) -> float:
+        """1 for the very same pixels somewhere, 0 where all is black."""
+        ink = np.zeros((3 * size, 12 * size), np.uint8)
+        cv2.putText(ink, text, (size, 2 * size), (255,), font, size, 500)
+        rows, columns = np.nonzero(ink)
+        ink = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        if ink.shape[0] > frame.shape[0] or ink.shape[1] > frame.shape[1]:
+            return 0
+        difference = cv2.matchTemplate(frame, ink, cv2.TM_SQDIFF).min()
+        return 1 - float(difference) / float(np.square(ink, dtype=np.float64).sum())
+
+    found = {text: max(likeness(text, size) for size in range(8, 24)) for text in candidates}
+    alike = [text for text in candidates if found[text] > 0.95]
+    return max(alike, key=len)  # "5 nm" is found in "15 nm" as well
+
+
+def changed(plain: NDArray[np.uint8], labelled: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """The rows and columns in which two frames differ."""
+    rows, columns = np.nonzero(plain != labelled)
+    return slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1)
+
+
+# Words
+
+
+@pytest.mark.parametrize("shape", [(96, 128), (100, 400), (300, 200), (512, 512), (1100, 800)])
+def test_labels_cover_no_more_than_their_corner_and_local_contrast_leaves_them_alone(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    source = write(tmp_path / "in.mrc", rng.normal(0, 1, (2, *shape)).astype(np.float32), size_A=10)
+    rows, columns = shape
+    for options in (("--clip-limit", "0"), ("--clip-limit", "3")):
+        plain = shown(source, *options)
+        for frame, labelled in zip(plain, shown(source, *options, "--label", "section,depth"), strict=True):
+            down, across = changed(frame, labelled)
+            assert down.stop <= rows / 3
+            assert across.stop <= columns / 2
+        for frame, labelled in zip(plain, shown(source, *options, "--scale-bar"), strict=True):
+            down, across = changed(frame, labelled)
+            assert down.start >= rows * 3 / 4
+            assert across.start >= columns / 2
+
+
+def test_section_numbers_are_those_of_the_file(tmp_path: Path) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, (12, 120, 160))
+    found = shown(source, "--range", "0,1", "--label", "section", "--discard_range", "0", "3", "--every", "4")
+    texts = [f"section {number}" for number in range(12)]
+    assert [read(frame, texts) for frame in found] == ["section 3", "section 7", "section 11"]
+    found = shown(source, "--range", "0,1", "--label", "section", "--playback", "backward", "--every", "6")
+    assert [read(frame, texts) for frame in found] == ["section 6", "section 0"]
+
+
+def test_planes_along_another_axis_are_named_for_it(tmp_path: Path) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, (100, 120, 140))
+    found = shown(source, "--range", "0,1", "--label", "section", "--axis", "y", "--every", "60")
+    assert [read(frame, ["x 60", "y 0", "y 60", "y 6", "section 60"]) for frame in found] == ["y 0", "y 60"]
+
+
+def test_tilts_are_written_in_degrees_in_tilt_order(tmp_path: Path) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, (4, 120, 160))
+    (tmp_path / "in.rawtlt").write_text("0.04\n3.02\n-3.5\n-60\n")
+    texts = ["−60.0°", "60.0°", "−3.5°", "3.5°", "3.0°", "0.0°", "−0.0°"]  # noqa: RUF001
+    found = shown(source, "--range", "0,1", "--label", "tilt", "--order", "tilt")
+    assert [read(frame, texts) for frame in found] == ["−60.0°", "−3.5°", "0.0°", "3.0°"]  # noqa: RUF001
+
+
+def test_depth_is_in_nm_from_section_0(tmp_path: Path) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, (9, 240, 360), size_A=(1, 1, 13.5))
+    texts = [f"depth {depth} nm" for depth in ("0.0", "1.4", "5.4", "10.8", "54.0", "108.0")]
+    found = shown(source, "--range", "0,1", "--label", "depth", "--every", "4", "--bin", "2")
+    assert [read(frame, texts) for frame in found] == ["depth 0.0 nm", "depth 5.4 nm", "depth 10.8 nm"]
+    (first, *_, last) = shown(source, "--range", "0,1", "--label", "depth", "--pixel-size", "135")
+    assert (read(first, texts), read(last, texts)) == ("depth 0.0 nm", "depth 108.0 nm")
+
+
+def test_several_labels_stand_below_each_other(tmp_path: Path) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, size_A=10)
+    (frame, *_) = shown(source, "--range", "0,1", "--label", "depth,section")
+    middle = int(np.flatnonzero(frame.any(axis=1)).mean())
+    texts = ["depth 0.0 nm", "section 0"]
+    assert [read(part, texts) for part in (frame[: middle + 2], frame[middle - 2 :])] == texts
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--label", "tilt"), "--label tilt: no tilt angle is known for each section, so none is written"),
+        (("--label", "depth"), "--label depth: no voxel size is known, so none is written (give it with --pixel-size)"),
+        (("--scale-bar",), "--scale-bar: no voxel size is known, so there is none (give it with --pixel-size)"),
+    ],
+)
+def test_what_is_not_known_is_warned_of_and_the_movie_is_made_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], why: str
+) -> None:
+    source = flat(tmp_path / "in.mrc", MID)
+    assert_array_equal(shown(source, "--range", "0,1", *options), shown(source, "--range", "0,1"))
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".st", "tilt series"), (".mrcs", "particle stack")])
+def test_what_has_no_depth_gets_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, kind: str
+) -> None:
+    source = flat(tmp_path / f"in{suffix}", BLACK, size_A=10)
+    assert_array_equal(shown(source, "--range", "0,1", "--label", "depth"), shown(source, "--range", "0,1"))
+    assert f"a {kind} has no depth" in capsys.readouterr().err
+
+
+def test_frames_too_small_for_words_have_none_and_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, (2, 24, 30), size_A=10)
+    labelled = shown(source, "--range", "0,1", "--label", "section", "--scale-bar")
+    assert_array_equal(labelled, shown(source, "--range", "0,1"))
+    said = capsys.readouterr().err
+    assert "--label: frames of 30 x 24 are too small for legible text" in said
+    assert "--scale-bar: frames of 30 x 24 are too small" in said
+
+
+@pytest.mark.parametrize("value", [BLACK, MID, WHITE])
+@pytest.mark.parametrize("shape", [(2, 128, 160), (2, 512, 512)])
+def test_ink_reads_on_any_grey(tmp_path: Path, value: float, shape: tuple[int, int, int]) -> None:
+    source = flat(tmp_path / "in.mrc", value, shape, size_A=10)
+    (frame, _) = shown(source, "--range", "0,1", "--label", "section", "--scale-bar")
+    text, bar = frame[: shape[1] // 3, : shape[2] // 2], frame[-shape[1] // 4 :, -shape[2] // 2 :]
+    for part in (text, bar):
+        white = part > 240
+        around = cv2.dilate(white.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool) & ~white
+        assert np.percentile(part[around], 25) < 110  # dark next to the ink, whatever lies farther away
+        assert np.mean((part[around] > 60) & (part[around] < 200)) > 0.1 or value != MID  # smooth edges
+
+
+def test_labels_in_colour_are_white(tmp_path: Path) -> None:
+    raw = bytearray(write_mrc(tmp_path / "in.mrc", np.zeros((2, 120, 160), np.int8)).read_bytes()[:1024])
+    raw[12:16] = (16).to_bytes(4, "little")
+    colour = np.zeros((2, 120, 160, 3), np.uint8)
+    colour[..., 0] = 200
+    (tmp_path / "colour.mrc").write_bytes(bytes(raw) + colour.tobytes())
+    assert run(tmp_path / "colour.mrc", tmp_path / "out", *LOSSLESS, "--range", "0,255", "--label", "section") == 0
+    frame = coloured_frames(tmp_path / "out" / "colour.avi")[0]
+    assert_array_equal(frame[-1, -1], (0, 0, 200))
+    assert read(np.ascontiguousarray(frame[..., 0]), ["section 0", "section 1"]) == "section 0"
+
+
+# The scale bar
+
+
+def bar_pixels(frame: NDArray[np.uint8]) -> int:
+    """The longest run of white in a row: nothing else on a black frame is so long."""
+    return max(
+        len(run) for row in frame for run in "".join("x" if pixel == 255 else " " for pixel in row).split(" ") if run
+    )
+
+
+BAR_TEXTS = [f"{number} {unit}" for unit in ("nm", "µm") for number in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)]
+
+
+@pytest.mark.parametrize(
+    ("size_A", "options", "pixels", "text"),
+    [
+        (10, (), 50, "50 nm"),  # a quarter of 320 pixels of 1 nm is 80 nm
+        (10.0001, (), 50, "50 nm"),
+        (13.5, (), 74, "100 nm"),
+        (1.25, (), 80, "10 nm"),
+        (0.5, (), 40, "2 nm"),
+        (0, ("--pixel-size", "10"), 50, "50 nm"),
+        (7, ("--pixel-size", "10"), 50, "50 nm"),
+        (10, ("--bin", "2"), 25, "50 nm"),
+        (10, ("--max-size", "200"), 31, "50 nm"),  # pixels of 1.6 nm
+        (10, ("--bin", "2", "--max-size", "128"), 20, "50 nm"),  # pixels of 2.5 nm
+        (100, (), 50, "500 nm"),
+        (200, (), 50, "1 µm"),
+        (1500, (), 67, "10 µm"),
+    ],
+)
+def test_the_bar_is_as_long_as_it_says(
+    tmp_path: Path, size_A: float, options: tuple[str, ...], pixels: int, text: str
+) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, (1, 240, 320), size_A=size_A)
+    (frame,) = shown(source, "--range", "0,1", "--scale-bar", *options)
+    assert bar_pixels(frame) == pixels
+    assert read(frame, BAR_TEXTS) == text
+
+
+def test_the_bar_of_planes_along_x_counts_along_y(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, (100, 320, 16), size_A=(999, 10, 20))
+    frame = shown(source, "--range", "0,1", "--scale-bar", "--axis", "x")[0]
+    assert bar_pixels(frame) == 50
+    assert "--scale-bar: it holds from left to right only, since the voxels are not square" in capsys.readouterr().err
