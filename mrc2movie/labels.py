@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -90,8 +91,12 @@ class Pen:
 
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
-        self._font = cv2.FontFace("sans")  # comes with OpenCV, and so looks the same everywhere
         self._bar = _bar_stamp(labels.scale_bar, self._font, labels.font_size) if labels.scale_bar else None
+
+    @cached_property
+    def _font(self) -> cv2.FontFace:
+        """Comes with OpenCV, and so looks the same everywhere; each thread takes a millisecond to unpack it."""
+        return cv2.FontFace("sans")
 
     def write(self, frame: Frame, position: int) -> None:
         """Write on the frame at a position of the movie, in place."""
@@ -119,6 +124,8 @@ def plan_labels(
         shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         pixel_size_A: Of the frames, along (x, y), where known.
     """
+    if not settings.label and not settings.scale_bar:
+        return Labels()
     captions, warnings = captions_of(settings, description, shown)
     bar = None
     if settings.scale_bar:
