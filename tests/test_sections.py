@@ -153,7 +153,7 @@ def test_no_room_for_the_planes_fails_with_advice(
     monkeypatch.setattr(os, "pwrite", full)
     assert run(source, tmp_path / "out", "--axis", "x") == 1
     shown_error = capsys.readouterr().err
-    assert "cannot be written to a temporary file (No space left on device); make room in OUTPUT_DIR" in shown_error
+    assert "cannot be kept (No space left on device); make room, or show fewer planes (--every" in shown_error
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mrc2movie.log"]
 
 
