@@ -1,6 +1,7 @@
 """The command line: argv to Settings and a run, and the exit status."""
 
 import argparse
+import gc
 import os
 import re
 import signal
@@ -87,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             error if {"-v", "--verbose"} & set(words) else None,
         )
         return 1
+    finally:
+        if argv is None:  # the process ends, and all goes at once: no need to search it for garbage before
+            gc.freeze()
 
 
 def _last_words(stopped: Stopped) -> None:
