@@ -1,0 +1,207 @@
+"""Memory and processors: what is given is enough, and no more is taken."""
+
+import gzip
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults import COMMAND, frame_count, installed, stacks, started, voxels, way_options
+from movies import write_mrc
+
+from mrc2movie import processors
+from mrc2movie.processors import available_processors
+
+GIGABYTE = 2**30
+
+
+def sparse(path: Path, sections: int, rows: int, columns: int) -> Path:
+    """A file of int16 sections that takes no room on the disk: black but for its ends."""
+    write_mrc(path, np.zeros((1, 2, 2), np.int16))
+    header = bytearray(path.read_bytes()[:1024])
+    header[:12] = np.array([columns, rows, sections], "<i4").tobytes()
+    path.write_bytes(header)
+    os.truncate(path, 1024 + 2 * sections * rows * columns)
+    for position in (1024, path.stat().st_size - 2 * columns):
+        with path.open("rb+") as file:
+            file.seek(position)
+            file.write(np.arange(columns, dtype="<i2").tobytes())
+    return path
+
+
+def limited(bytes_in_all: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (bytes_in_all, bytes_in_all))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the address space")
+@pytest.mark.parametrize(
+    ("sections", "rows", "columns", "options"),
+    [
+        pytest.param(41, 4092, 5760, [], id="tilt series"),
+        pytest.param(41, 4092, 5760, ["--average", "5", "--playback", "forward"], id="means of a tilt series"),
+        pytest.param(600, 4096, 4096, [], id="20 GB", marks=pytest.mark.large),
+        pytest.param(600, 4096, 4096, ["--axis", "x", "--every", "256"], id="20 GB along x", marks=pytest.mark.large),
+    ],
+)
+def test_a_large_file_is_converted_in_little_memory(
+    tmp_path: Path, sections: int, rows: int, columns: int, options: list[str]
+) -> None:
+    source, out = sparse(tmp_path / "large.mrc", sections, rows, columns), tmp_path / "out"
+    process = started(source, out, *options, "--jobs", "2", preexec_fn=lambda: limited(2 * GIGABYTE))
+    _, said = process.communicate(timeout=1200)
+    assert process.returncode == 0, said
+    shown = columns // 256 if "x" in options else sections
+    assert frame_count(out / "large.avi") == (shown if "forward" in options else 2 * shown - 2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the address space")
+def test_a_file_that_needs_more_memory_than_there_is_fails_and_says_so(tmp_path: Path) -> None:
+    source = sparse(tmp_path / "large.mrc", 2, 12000, 12000)
+    process = started(source, tmp_path / "out", "--jobs", "2", preexec_fn=lambda: limited(GIGABYTE))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"{source}: needs more memory than there is; take fewer --jobs" in said
+
+
+def threads_of(*words: str | Path) -> int:
+    """The most threads that a run has at any time, its own three included: main, signals, and the claim's."""
+    process = started(*words)
+    most = 0
+    while process.poll() is None:
+        try:
+            most = max(most, len(list(Path(f"/proc/{process.pid}/task").iterdir())))
+        except OSError:
+            break
+        time.sleep(0.001)
+    process.communicate()
+    assert process.returncode == 0
+    return most
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc to count threads in")
+@pytest.mark.parametrize("way", ["avi", "avi --codec XVID", "avi --codec FFV1", "mp4", "mkv", "webm", "mp4 --small"])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_codecs_start_no_threads_beyond_the_jobs(tmp_path: Path, way: str, jobs: int) -> None:
+    source = stacks(tmp_path / "in", 1, sections=40, rows=200, columns=200)
+    assert threads_of(source, tmp_path / "out", *way_options(way), "--jobs", str(jobs)) <= jobs + 3
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_the_processors_of_another_are_not_taken(tmp_path: Path) -> None:
+    source = stacks(tmp_path / "in", 1, sections=40, rows=200, columns=200)
+    one = min(os.sched_getaffinity(0))
+    words = ["taskset", "-c", str(one), str(COMMAND), str(source), str(tmp_path / "out")]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        most = 0
+        while process.poll() is None:
+            most = max(most, len(list(Path(f"/proc/{process.pid}/task").iterdir())))
+            time.sleep(0.001)
+    assert process.returncode == 0
+    assert most <= 4
+
+
+@pytest.mark.parametrize(
+    "way", ["avi", "mp4", "mov", "mkv", "webm", "gif", "mp4 --small", "mp4 --codec HEVC --small", "webm --small"]
+)
+def test_the_bytes_do_not_depend_on_the_jobs(tmp_path: Path, way: str) -> None:
+    source = write_mrc(tmp_path / "a.mrc", voxels(24, 96, 128))
+    made = []
+    for jobs in (1, 2, 5):
+        out = tmp_path / f"out{jobs}"
+        assert installed(source, out, *way_options(way), "--jobs", str(jobs)).returncode == 0
+        made.append((out / f"a.{way.split()[0]}").read_bytes())
+    assert made[0] == made[1] == made[2]
+
+
+def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], membership: str, mount: str) -> int:
+    """The processors under control groups of our own making."""
+    proc, groups = tmp_path / "proc", tmp_path / "with space"
+    proc.mkdir()
+    for name, content in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(content)
+    (proc / "cgroup").write_text(membership)
+    escaped = str(groups).replace(" ", r"\040")
+    (proc / "mountinfo").write_text(f"22 1 0:1 / / rw - ext4 /dev/vda rw\n31 23 0:28 {mount.format(escaped)}\n")
+    monkeypatch.setattr(processors, "_PROC", proc)
+    monkeypatch.setattr(processors, "_by_affinity", lambda: 64)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    return available_processors()
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({"a/b/cpu.max": "250000 100000"}, 3),
+        ({"a/b/cpu.max": "max 100000"}, 64),
+        ({"a/cpu.max": "200000 100000", "a/b/cpu.max": "max 100000"}, 2),
+        ({"a/cpu.max": "200000 100000", "a/b/cpu.max": "50000 100000"}, 1),
+        ({"a/b/cpu.max": ""}, 64),
+        ({}, 64),
+    ],
+)
+def test_the_quota_of_control_groups_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], count: int
+) -> None:
+    assert quota(tmp_path, monkeypatch, files, "0::/a/b\n", "/ {} rw,nosuid - cgroup2 cgroup2 rw") == count
+
+
+@pytest.mark.parametrize(
+    ("micros", "root", "count"), [("350000", "/", 4), ("-1", "/", 64), ("100000", "/a", 1), ("100000", "/x/y", 64)]
+)
+def test_the_quota_of_control_groups_of_version_1_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micros: str, root: str, count: int
+) -> None:
+    below = {"/": "a/b", "/a": "b"}.get(root, "a/b")
+    files = {f"{below}/cpu.cfs_quota_us": micros, f"{below}/cpu.cfs_period_us": "100000"}
+    membership = "4:memory:/m\n2:cpuacct,cpu:/a/b\n1:name=systemd:/\n"
+    assert quota(tmp_path, monkeypatch, files, membership, root + " {} rw - cgroup none rw,cpuacct,cpu") == count
+
+
+@pytest.mark.parametrize(("value", "count"), [("3", 3), ("0", 64), ("", 64), ("many", 64), ("99", 64)])
+def test_the_share_of_a_slurm_job_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, count: int
+) -> None:
+    monkeypatch.setattr(processors, "_PROC", tmp_path)
+    monkeypatch.setattr(processors, "_by_affinity", lambda: 64)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", value)
+    assert available_processors() == count
+
+
+def test_a_real_control_group_limits_the_run() -> None:
+    groups = Path("/sys/fs/cgroup/cpu")
+    group = groups / f"mrc2movie-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_quota_us").write_text("100000")
+    except OSError:
+        pytest.skip("no right to make a control group (version 1) here")
+    try:
+        program = (
+            f"open('{group}/cgroup.procs', 'w').write('0')\n"
+            "from mrc2movie.processors import available_processors\n"
+            "print(available_processors())\n"
+            "print(open('/proc/self/cgroup').read())"
+        )
+        said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    finally:
+        group.rmdir()
+    told, groups_in_the_end = said.split("\n", 1)
+    if group.name not in groups_in_the_end:
+        pytest.skip("whatever manages the control groups here has moved the process out of its own")
+    assert told == "1"
+
+
+def test_a_compressed_file_needs_no_more_memory_than_a_section(tmp_path: Path) -> None:
+    """120 MB of zeros in a gzip file of 120 kB."""
+    plain = sparse(tmp_path / "plain", 30, 1000, 2000)
+    (tmp_path / "a.mrc.gz").write_bytes(gzip.compress(plain.read_bytes(), 6))
+    process = started(
+        tmp_path / "a.mrc.gz", tmp_path / "out", "--jobs", "1", preexec_fn=lambda: limited(GIGABYTE * 3 // 4)
+    )
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
