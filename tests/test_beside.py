@@ -1,15 +1,21 @@
 """Pictures beside the movie: what they show, from what they are made, when they are made anew."""
 
+import errno
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from faults import closing_line, faulty, installed
 from movies import LOSSLESS, Reads, coloured_frames, frames, ramp, run, write_mrc
 from numpy.typing import NDArray
+
+README = Path(__file__).parent.parent / "README.md"
 
 rng = np.random.default_rng(7)
 
@@ -231,18 +237,34 @@ def test_a_record_whose_pictures_tell_nothing_does_no_harm(
     assert closing(capsys, source, out, "--thumbnail") == "1 converted"
 
 
-def test_a_picture_that_cannot_be_written_fails_the_movie_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+def test_a_picture_that_cannot_be_written_fails_the_movie_and_the_next_run_makes_both(
+    tmp_path: Path, call: str
 ) -> None:
     source, out = noise(tmp_path / "a.mrc", 3, 60, 80), tmp_path / "out"
-
-    def full(path: Path, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    assert run(source, out, "--thumbnail") == 1
-    assert "a.png cannot be written (No space left on device)" in capsys.readouterr().err
+    result = installed(source, out, "--thumbnail", env=faulty(call, ".thumbnail.png", error=errno.ENOSPC))
+    assert result.returncode == 1
+    assert "a.png" in result.stderr
+    assert "(No space left on device); make room" in result.stderr
     assert names(out) == []
+    assert closing_line(installed(source, out, "--thumbnail")) == "1 converted"
+    assert names(out) == ["a.avi", "a.png"]
+
+
+def test_a_kill_at_any_step_leaves_whole_pictures_and_the_next_run_makes_what_is_missing(tmp_path: Path) -> None:
+    source, out = noise(tmp_path / "a.mrc", 3, 60, 80), tmp_path / "out"
+    words = (source, out, "--thumbnail", "--contact-sheet")
+    for step in range(1000):
+        shutil.rmtree(out, ignore_errors=True)
+        killed = installed(*words, env=faulty("step", str(out), after=step, kill=1)).returncode != 0
+        for made in out.glob("[a-z]*.png"):
+            picture(made)
+        assert closing_line(installed(*words)) in ("1 converted", "1 up to date")
+        assert names(out) == ["a.avi", "a.contact.png", "a.png"]
+        assert closing_line(installed(*words)) == "1 up to date"
+        if not killed:
+            break
+    assert step > 10
 
 
 def test_a_picture_gets_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,3 +304,14 @@ def test_pictures_are_named_for_their_movie(tmp_path: Path) -> None:
     ]
     assert len(found) == 12
     assert max(map(len, found)) <= 255
+
+
+def test_the_command_of_the_readme_makes_the_movies_and_pictures_of_a_session(demo: Path, tmp_path: Path) -> None:
+    (command,) = re.findall(r"^mrc2movie session movies (.*)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert closing_line(installed(demo / "demo_data", tmp_path / "movies", *command.split())) == "2 converted"
+    stems = ("tilt_series", "tomogram")
+    assert names(tmp_path / "movies") == [
+        f"{stem}.{suffix}" for stem in stems for suffix in ("contact.png", "mp4", "png")
+    ]
+    for stem in stems:
+        assert picture(tmp_path / f"movies/{stem}.png").shape == (300, 300)

@@ -67,6 +67,19 @@ def test_max_size_keeps_the_aspect_and_never_enlarges(tmp_path: Path) -> None:
     assert_allclose(done(Shrink(30), voxels[0]), binned(voxels[:1], 2)[0], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--bin", "2"), "made smaller from 60 x 40 to 30 x 20 (--bin)"),
+        (("--max-size", "30"), "made smaller from 60 x 40 to 30 x 20 (--max-size)"),
+        (("--bin", "2", "--max-size", "15"), "made smaller from 60 x 40 to 15 x 10 (--bin --max-size)"),
+    ],
+)
+def test_what_makes_sections_smaller_is_told(tmp_path: Path, options: tuple[str, ...], told: str) -> None:
+    assert shown(tmp_path, ramp(2, 40, 60), *options)
+    assert told in (tmp_path / "out" / "mrc2movie.log").read_text()
+
+
 @pytest.mark.parametrize("resolution", [2.0, 3.0, 4.0, 7.5, 30.0])
 def test_lowpass_is_the_gaussian_of_the_fourier_transform(resolution: float) -> None:
     section = rng.normal(5, 1, (64, 96)).astype(np.float32)
