@@ -102,3 +102,9 @@ def test_each_step_of_the_command_for_developers_is_run_by_ci() -> None:
         line.replace(" --quiet", "").replace(" --clear", "") for line in (ROOT / ".ci/run").read_text().splitlines()
     ]
     assert [step for step in command.split(" && ") if step not in steps] == []
+
+
+def test_every_link_of_the_readme_leads_to_a_file() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).is_file()] == []
