@@ -30,6 +30,7 @@ PHASES = {
     "looking for what dead runs left": ("list", "/out", 0),
     "opening": ("read", "0.mrc", 0),
     "unpacking": ("read", "packed.mrc", 3),
+    "turning": ("read", "0.mrc", 5),
     "measuring": ("read", "0.mrc", 5),
     "converting": ("read", "0.mrc", 15),
     "writing": ("write", ".mrc2movie-", 20_000),
@@ -68,7 +69,8 @@ def test_a_signal_ends_the_run_soon_even_where_a_disk_hangs(
     else:
         stacks(source, 1, sections=10, rows=64, columns=64)
     call, match, after = PHASES[phase]
-    process = started(source, out, env=faulty(call, match, after=after, sleep=20, mark=mark))
+    axis = "x" if phase == "turning" else "z"
+    process = started(source, out, "--axis", axis, env=faulty(call, match, after=after, sleep=20, mark=mark))
     wait_for(mark, process)
     begin = time.monotonic()
     process.send_signal(number)
