@@ -71,6 +71,7 @@ def disturbed(words: list[str | Path], source: Path, chance: random.Random) -> s
 def test_nothing_grows_while_everything_goes_wrong(tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
+    out.mkdir()
     ways = list(BROKEN.values())
     good = 0
     for number in range(FILES):
