@@ -10,23 +10,23 @@ The programmer's face of the package::
 Nothing is printed: messages go to the logger ``mrc2movie``, errors are exceptions of ``mrc2movie.errors``.
 """
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
-
-from mrc2movie.settings import Settings
 
 if TYPE_CHECKING:
     from mrc2movie.batch import convert_directory
     from mrc2movie.pipeline import convert
+    from mrc2movie.settings import Settings
 
 __version__ = "0.1.0"
 __all__ = ["Settings", "__version__", "convert", "convert_directory"]
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
-
 # Loaded on first use: NumPy and OpenCV take longer to import than ``mrc2movie --help`` may take.
-_HOME = {"convert": "mrc2movie.pipeline", "convert_directory": "mrc2movie.batch"}
+_HOME = {
+    "Settings": "mrc2movie.settings",
+    "convert": "mrc2movie.pipeline",
+    "convert_directory": "mrc2movie.batch",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -22,6 +22,7 @@ from mrc2movie.settings import Settings
 from mrc2movie.writers import check_codec, suffix
 
 logger = logging.getLogger(__name__)
+logger.addHandler(logging.NullHandler())  # who wants to hear of it adds another to this one, or to "mrc2movie"
 
 
 def convert_directory(

@@ -15,7 +15,7 @@ from typing import NoReturn
 import mrc2movie
 from mrc2movie import console
 from mrc2movie.errors import Mrc2movieError, UsageError
-from mrc2movie.interruption import Stopped, stopping_on_signals
+from mrc2movie.interruption import Signals, Stopped, stopping_on_signals
 from mrc2movie.settings import GROUPS, OPTIONS, PRESETS, Settings
 
 
@@ -73,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with stopping_on_signals(_last_words):
-            return _run(words)
+        with stopping_on_signals(_last_words) as signals:
+            return _run(words, signals)
     except Stopped as stopped:
         _last_words(stopped)
         return stopped.exit_status
@@ -100,7 +100,7 @@ def _last_words(stopped: Stopped) -> None:
         import_module("mrc2movie.publish").give_up_claims()
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], signals: Signals) -> int:
     given = vars(parser().parse_args(_with_dashes(words)))
     source, output_directory, demo = (given.pop(name) for name in ("input", "output_directory", "demo"))
     info, as_json = given.pop("info"), given.pop("json")
@@ -119,7 +119,8 @@ def _run(words: list[str]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _keep_freed_memory()
     # Only now: NumPy and OpenCV take longer to import than a help text or a usage error should take.
-    from mrc2movie import batch
+    with signals.postponed():
+        from mrc2movie import batch
 
     if demo is not None:
         from mrc2movie.demo import make_demo

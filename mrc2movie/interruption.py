@@ -36,8 +36,40 @@ class Stopped(BaseException):
         return 128 + self.number
 
 
+class Signals:
+    """What has come of signals."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._raises = True
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: the first raises `Stopped`."""
+        if self._first is None:
+            self._first = number
+            if self._raises:
+                raise Stopped(number)
+
+    def hush(self) -> None:
+        """Raise nothing more."""
+        self._raises = False
+
+    @contextmanager
+    def postponed(self) -> Iterator[None]:
+        """Raise only after this block: what is in C makes other exceptions of ours, NumPy's import among it."""
+        self.hush()
+        yield
+        self._raises = True
+        self.raise_first()
+
+    def raise_first(self, replacing: BaseException | None = None) -> None:
+        """Raise `Stopped` if a signal has come."""
+        if self._first is not None:
+            raise Stopped(self._first) from replacing
+
+
 @contextmanager
-def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[None]:
+def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signals]:
     """Raise `Stopped` in this block on the first SIGINT or SIGTERM, and end the process where that is not enough.
 
     Does nothing outside of the main thread, which alone can hear of signals; signals that are ignored remain so.
@@ -45,16 +77,10 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[None]
     Args:
         last_words: Called before the process ends in the middle of something, from another thread.
     """
+    signals = Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield signals
         return
-    came: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) == 1:
-            raise Stopped(number)
-
     ours, theirs = socket.socketpair()  # and no pipe: Windows takes only sockets for this
     theirs.setblocking(False)
     guard = threading.Thread(target=_guard, args=(ours, last_words), name="mrc2movie signals")
@@ -62,11 +88,14 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[None]
     with ours, theirs:
         guard.start()
         descriptor_before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        handlers_before = {number: signal.signal(number, stop) for number in numbers}
+        handlers_before = {number: signal.signal(number, signals.hear) for number in numbers}
         try:
-            yield
+            yield signals
+        except Exception as error:
+            signals.raise_first(error)
+            raise
         finally:
-            came.append(0)  # nothing more is raised
+            signals.hush()
             theirs.send(b"\0")
             guard.join()
             for number, handler in handlers_before.items():

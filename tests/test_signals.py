@@ -82,6 +82,19 @@ def test_a_signal_ends_the_run_soon_even_where_a_disk_hangs(
     assert installed(source, out).returncode == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_anything_is_begun_ends_the_process_without_a_word(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    source, out, mark = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mark"
+    process = started(source, out, env=faulty("read", "settings.", sleep=0.2, mark=mark))
+    wait_for(mark, process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (-number, ""), "which shells report as 130 and 143"
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("bars", [True, False])
 def test_a_signal_at_any_moment_ends_the_run_clean(tmp_path: Path, long_run: Path, way: str, bars: bool) -> None:
@@ -174,3 +187,22 @@ def test_the_exception_of_a_signal_is_caught_by_nothing_on_the_way() -> None:
         except Exception:
             pytest.fail("caught")
     assert stopped.value.exit_status == 143
+
+
+def test_a_signal_counts_even_where_another_exception_is_made_of_it() -> None:
+    """C code does so that imports modules, such as NumPy's."""
+    with pytest.raises(Stopped), stopping_on_signals(lambda _: None):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Stopped:
+            raise ImportError("numpy is not installed well") from None
+
+
+def test_a_postponed_signal_is_raised_when_the_block_is_done() -> None:
+    done = False
+    with pytest.raises(Stopped), stopping_on_signals(lambda _: None) as signals:
+        with signals.postponed():
+            signal.raise_signal(signal.SIGTERM)
+            done = True
+        pytest.fail("it was forgotten")
+    assert done
