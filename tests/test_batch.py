@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from movies import frames, ramp, run, write_mrc
 
-from mrc2movie import convert_directory
+from mrc2movie import __version__, convert_directory
 from mrc2movie.batch import plan
 from mrc2movie.errors import UsageError
 from mrc2movie.report import Status
@@ -245,3 +245,21 @@ def test_an_unexpected_error_is_reported_as_our_bug_and_the_batch_goes_on(
         assert f"{stacks}/a.mrc: unexpected ZeroDivisionError (by nought); this is a bug of mrc2movie" in shown
         assert "1 converted, 1 failed" in shown
         assert ("Traceback" in shown) is traceback_shown
+
+
+@pytest.mark.parametrize("options", [(), ("-v",)])
+def test_an_unexpected_error_that_is_about_no_file_is_reported_as_our_bug(
+    stacks: Path,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("mrc2movie.batch.plan", fail)
+    assert run(stacks, tmp_path / "out", *options) == 1
+    *before, last = capsys.readouterr().err.splitlines()
+    assert f"unexpected ZeroDivisionError (by nought); this is a bug of mrc2movie {__version__}" in last
+    assert (before[:1] == ["Traceback (most recent call last):"]) is bool(options)
