@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mrc2movie.errors import not_written
+from mrc2movie.errors import saying
 from mrc2movie.labels import in_degrees, text_stamp
 from mrc2movie.names import fitting
 from mrc2movie.publish import Claim, flush_to_disk, move_into_place
@@ -137,10 +137,8 @@ def write_pictures(pictures: Mapping[str, Frame], claim: Claim, settings: Settin
 def _written(name: str, target: Path, frame: Frame, claim: Claim, settings: Settings) -> Written:
     hidden = claim.beside(f".{name}.png")
     encoded = cv2.imencode(".png", frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
-    try:
+    with saying(f"{target.name} cannot be written"):
         hidden.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise not_written(f"{target.name} cannot be written", error) from error
     flush_to_disk(hidden, target.name)
     stamp = replace(FileStamp.of(hidden), name=target.name)
     return Written(hidden, target, Picture(name, getattr(settings, name), stamp))

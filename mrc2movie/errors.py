@@ -61,10 +61,26 @@ _REMEDIES = {
 }
 
 
-def not_written(what: str, error: OSError) -> OutputError:
-    """The error for what the system refuses to write, with the system's reason and what helps."""
+def not_written(what: str, error: OSError, otherwise: str = "") -> OutputError:
+    """The error for what the system refuses to write, with the system's reason and what helps.
+
+    Args:
+        what: What cannot be done, in one sentence without a full stop.
+        error: The system's.
+        otherwise: What helps instead, if anything.
+    """
     full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))
-    return (DiskFull if full else OutputError)(f"{what} ({error.strerror})", _REMEDIES.get(error.errno, ""))
+    advice = ", or ".join(filter(None, (_REMEDIES.get(error.errno), otherwise)))
+    return (DiskFull if full else OutputError)(f"{what} ({error.strerror})", advice)
+
+
+@contextmanager
+def saying(what: str, otherwise: str = "") -> Iterator[None]:
+    """Raise the error of `not_written` in place of the system's."""
+    try:
+        yield
+    except OSError as error:
+        raise not_written(what, error, otherwise) from error
 
 
 @contextmanager

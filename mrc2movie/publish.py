@@ -24,7 +24,7 @@ from typing import IO
 
 import numpy as np
 
-from mrc2movie.errors import DiskFull, LeftToAnotherRun, OutputError, not_written
+from mrc2movie.errors import DiskFull, LeftToAnotherRun, OutputError, not_written, saying
 from mrc2movie.owner import Owner
 from mrc2movie.writers.movie import Packet
 
@@ -80,15 +80,13 @@ class Claim:
         return self
 
     def _take(self) -> None:
-        try:
+        with saying("the movie cannot be written"):
             for _ in range(_ATTEMPTS):
                 if self._taken():
                     return
                 if owner := _clear(self.directory):
                     where = "" if owner.is_here else " on another machine"
                     raise LeftToAnotherRun(f"is being made by another run (process {owner.process}{where})")
-        except OSError as error:
-            raise not_written("the movie cannot be written", error) from error
         raise OutputError(f"the movie cannot be written: {self.directory.name} cannot be replaced", "remove it")
 
     def _taken(self) -> bool:
@@ -213,11 +211,8 @@ def flush_to_disk(path: Path, what: str = "the movie") -> None:
     Raises:
         OutputError: The disk reports that it is not.
     """
-    try:
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise not_written(f"{what} cannot be flushed to the disk", error) from error
+    with saying(f"{what} cannot be flushed to the disk"), path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def move_into_place(hidden: Path, target: Path, what: str) -> None:
@@ -231,11 +226,9 @@ def move_into_place(hidden: Path, target: Path, what: str) -> None:
     Raises:
         OutputError: It cannot be renamed.
     """
-    try:
+    with saying(f"{what} cannot be moved into place"):
         hidden.replace(target)
         _flush_directory(target.parent)
-    except OSError as error:
-        raise not_written(f"{what} cannot be moved into place", error) from error
 
 
 def _flush_directory(directory: Path) -> None:
@@ -348,15 +341,13 @@ class PacketSpool:
             self._kept.append(packet)
             self._kept_bytes += packet.nbytes
             return
-        try:
+        with saying("the frames for the way back cannot be kept"):
             if self._file is None:
                 self._file = TemporaryFile(buffering=0, dir=self._directory)  # noqa: SIM115
             self._file.seek(self._starts[-1])
             missing = packet.data
             while missing:  # a disk that is nearly full takes a part, and says why when it is given the rest
                 missing = missing[self._file.write(missing) :]
-        except OSError as error:
-            raise not_written("the frames for the way back cannot be kept", error) from error
         self._starts.append(self._starts[-1] + packet.nbytes)
 
     def __getitem__(self, position: int) -> Packet:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mrc2movie.errors import OutputError, not_written
+from mrc2movie.errors import OutputError, saying
 from mrc2movie.names import fitting
 from mrc2movie.publish import Claim, move_into_place
 from mrc2movie.writers.movie import MovieFacts
@@ -101,11 +101,9 @@ def write_record(claim: Claim, record: Record) -> None:
     text = json.dumps({"format": _FORMAT, **asdict(record)}, indent=1)
     if path.parent.is_symlink():
         raise OutputError(f"{RECORD_DIRECTORY} is a symbolic link, which is never written through", "remove it")
-    try:
+    with saying(f"its record {path.name} cannot be written"):
         path.parent.mkdir(exist_ok=True)
         hidden.write_text(text + "\n", encoding="ascii")
-    except OSError as error:
-        raise not_written(f"its record {path.name} cannot be written", error) from error
     move_into_place(hidden, path, f"its record {path.name}")
 
 

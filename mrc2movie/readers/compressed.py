@@ -8,21 +8,24 @@ import lzma
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Protocol
 
-from mrc2movie.errors import InputError, not_written
+from mrc2movie.errors import InputError, saying
 from mrc2movie.readers.source import Fetch, InputFile, Source, is_justified
 
 _INPUT_BYTES = (16 * 1024, 256 * 1024)  # at first, since a stream may be tiny and another follow; and later
 _CAREFUL_BYTES = 512
 _GZIP_TRAILER_BYTES = 8
 _SKIP_BYTES = 1 << 20
+_NOT_KEPT = (
+    "what is unpacked of it, to be read in another order, cannot be kept",
+    "take the file's own order (--order file, --playback forward)",
+)
 _XZ_MEMORY = 256 * 2**20  # xz -9 needs 65 MB; a file may claim to need any amount
 _ZSTANDARD_SKIPPABLE = tuple(bytes([0x50 + kind]) + b"\x2a\x4d\x18" for kind in range(16))  # pzstd writes them
 
@@ -185,7 +188,7 @@ class DecompressedStream(Source):
     def expect_any_order(self) -> None:
         """Keep what is decompressed from now on in a temporary file."""
         if self._spool is None:
-            with _said_in_words():
+            with saying(*_NOT_KEPT):
                 self._spool = tempfile.TemporaryFile(dir=self._spool_directory)  # noqa: SIM115
             self._restart()
 
@@ -193,7 +196,7 @@ class DecompressedStream(Source):
         """Decompress up to and with these bytes."""
         if self._spool is not None:
             while self._position < offset + count and (data := self._pull(_SKIP_BYTES)):
-                with self._spool_lock, _said_in_words():
+                with self._spool_lock, saying(*_NOT_KEPT):
                     self._spool.seek(self._position - len(data))
                     self._spool.write(data)
                     self._spool.flush()  # a full disk is told here
@@ -284,17 +287,6 @@ class DecompressedStream(Source):
         self._file.close()
         if self._spool is not None:
             self._spool.close()
-
-
-@contextmanager
-def _said_in_words() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        refused = not_written("what is unpacked of it, to be read in another order, cannot be kept", error)
-        own_order = "take the file's own order (--order file, --playback forward)"
-        refused.advice = f"{refused.advice}, or {own_order}" if refused.advice else own_order
-        raise refused from error
 
 
 def _copy(parts: list[bytes], buffer: memoryview) -> int:

@@ -8,8 +8,7 @@ they are wanted. That serves compressed files as well.
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -20,10 +19,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.errors import InputError, not_written
+from mrc2movie.errors import InputError, saying
 from mrc2movie.parallel import Workers
 from mrc2movie.readers.volume import Description, Load, Section, SizeLearned, Volume
 
+_NOT_KEPT = (
+    "the planes along another axis cannot be kept",
+    "show fewer planes (--every, --discard-range)",
+)
 _PIECE_BYTES = 16 * 1024
 _GROUP_BYTES = 32 * 2**20
 """Sections are turned in groups, so that pieces of planes of a size that suits a disk are written; each worker holds
@@ -151,13 +154,13 @@ class _PlaneFile:
     """A temporary file without a name that threads write and read by position."""
 
     def __init__(self, directory: Path | None) -> None:
-        with _said_in_words():
+        with saying(*_NOT_KEPT):
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115
         self._lock = threading.Lock()
 
     def write(self, piece: NDArray[np.generic], offset: int) -> None:
         data = piece.data.cast("B")
-        with _said_in_words():
+        with saying(*_NOT_KEPT):
             while data:
                 count = self._write_some(data, offset)
                 data, offset = data[count:], offset + count
@@ -188,14 +191,3 @@ class _PlaneFile:
 
     def close(self) -> None:
         self._file.close()
-
-
-@contextmanager
-def _said_in_words() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        refused = not_written("the planes along another axis cannot be kept", error)
-        fewer = "show fewer planes (--every, --discard-range)"
-        refused.advice = f"{refused.advice}, or {fewer}" if refused.advice else fewer
-        raise refused from error
