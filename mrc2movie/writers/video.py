@@ -8,7 +8,7 @@ import os
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -212,7 +212,8 @@ class VideoMovie(MovieWriter):
 
     def _open_encoder(self, context: VideoCodecContext) -> None:
         try:
-            context.open()
+            with _no_higher_priority():
+                context.open()
         except av.error.FFmpegError as error:
             raise Mrc2movieError(
                 f"{self._codec.name} cannot hold frames of {self.width} x {self.height} ({error.strerror})",
@@ -397,6 +398,25 @@ def _new_encoder(name: str) -> VideoCodecContext:
     context = av.CodecContext.create(name, "w")
     assert isinstance(context, VideoCodecContext)
     return context
+
+
+@contextmanager
+def _no_higher_priority() -> Iterator[None]:
+    """Take back what an encoder gives itself.
+
+    SVT-AV1 puts its threads, and the first that ever opens it, at the highest real-time priority where it may, as root
+    may: all else on the machine would wait for them.
+    """
+    threads = Path("/proc/self/task")
+    if not threads.is_dir():
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    for thread in [int(path.name) for path in threads.iterdir()]:
+        with suppress(OSError):  # it has ended
+            if os.sched_getscheduler(thread) == os.SCHED_FIFO:
+                os.sched_setscheduler(thread, policy, priority)
 
 
 @contextmanager
