@@ -121,6 +121,18 @@ def test_stored_sections_are_shown_whatever_the_axes(tmp_path: Path, axes: tuple
 def test_axes_that_make_no_sense_are_noted(tmp_path: Path, axes: tuple[int, int, int]) -> None:
     path = write(tmp_path / "a.mrc", mrc(ramp(2, 3, 5), 1, mapcrs=axes))
     assert described(path).notes == (f"the axes {axes} make no sense: taken as (1, 2, 3)",)
+    assert described(path).voxel_size_A == (2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [((1, 2, 3), (2, 3, 4)), ((3, 1, 2), (4, 2, 3)), ((2, 3, 1), (3, 4, 2)), ((1, -2, 3), (2, 3, 4))],
+)
+def test_the_voxel_size_is_that_of_the_stored_columns_rows_and_sections(
+    tmp_path: Path, axes: tuple[int, int, int], expected: tuple[float, float, float]
+) -> None:
+    """The cell is along x, y and z, and so is its sampling."""
+    assert described(write(tmp_path / "a.mrc", mrc(ramp(2, 3, 5), 1, mapcrs=axes))).voxel_size_A == expected
 
 
 @pytest.mark.parametrize(("ispg", "mz"), [(0, 1), (1, 4), (401, 2), (401, 3), (401, 0), (-7, -1)])

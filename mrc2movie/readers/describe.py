@@ -48,8 +48,8 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         notes.extend(sidecar_notes)
         sources.extend(sidecars)
         tilts = _tilts(sources, count)
-    voxel_size_A = header.voxel_size_A or _pixel_size(sources)
-    if voxel_size_A != header.voxel_size_A:
+    voxel_size_A = header.spacing_A or _pixel_size(sources)
+    if voxel_size_A != header.spacing_A:
         notes.append("the header has no voxel size: taken from the extended header or the sidecar")
     return Description(
         shape=(count, header.layout.rows, header.layout.columns),

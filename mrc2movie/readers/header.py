@@ -100,6 +100,14 @@ class Header:
         return HEADER_BYTES + self.extended_bytes
 
     @property
+    def spacing_A(self) -> tuple[float, float, float] | None:
+        """The voxel size along (columns, rows, sections) in Å: these need not be x, y and z."""
+        if self.voxel_size_A is None or not _are_axes(self.axes):
+            return self.voxel_size_A
+        column, row, section = (self.voxel_size_A[abs(axis) - 1] for axis in self.axes)
+        return column, row, section
+
+    @property
     def is_mrcz(self) -> bool:
         """Whether the ``mrcz`` package wrote the file, with compression or without."""
         return bool(self.codec) or any(label.startswith("MRCZ") for label in self.labels)
@@ -202,9 +210,8 @@ class _Raw:
         room = file_size - HEADER_BYTES
         filled = sane and (max(0, self.nsymbt) + self.pixel_bytes <= room or self.pixel_bytes == room)
         begun = sane and self.layout().section_bytes <= room
-        axes = sorted(map(abs, self.axes)) == [1, 2, 3]
         stamp = b"\x44" if self.byte_order == "<" else b"\x11"
-        return sane, filled, begun, axes, self.machst.startswith(stamp)
+        return sane, filled, begun, _are_axes(self.axes), self.machst.startswith(stamp)
 
 
 def _unpack(raw: bytes, byte_order: ByteOrder) -> _Raw:
@@ -266,7 +273,7 @@ def parse_header(raw: bytes, file_size: int, sign: Sign = "auto", *, size_is_kno
     stamp = b"\x11" if found.byte_order == "<" else b"\x44"
     if found.machst.startswith(stamp):
         notes.append("the machine stamp is that of the other byte order: the sizes tell")
-    if sorted(map(abs, found.axes)) != [1, 2, 3]:
+    if not _are_axes(found.axes):
         notes.append(f"the axes {found.axes} make no sense: taken as (1, 2, 3)")
     elif found.axes != (1, 2, 3):
         notes.append(f"axes {found.axes}: the stored sections are shown, not permuted")
@@ -341,6 +348,11 @@ def _mode0_is_signed(found: _Raw) -> tuple[bool, str]:
             return signed, f"{'signed' if signed else 'unsigned'} by the header's minimum and maximum"
     signed = found.nversion >= _MRC2014
     return signed, f"{'signed' if signed else 'unsigned'} by the header's version {found.nversion}"
+
+
+def _are_axes(axes: tuple[int, int, int]) -> bool:
+    """Whether they name each direction once; a minus is IMOD's way to say that row 0 is the top."""
+    return sorted(map(abs, axes)) == [1, 2, 3]
 
 
 def _voxel_size(found: _Raw) -> tuple[float, float, float] | None:

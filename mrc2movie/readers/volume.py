@@ -53,7 +53,7 @@ class Description:
         shape: (sections, rows, columns) that can be shown.
         dtype: Of the sections, native byte order.
         row0_at_bottom: Whether row 0 is the bottom of the picture.
-        voxel_size_A: (x, y, z) in Å, or None where the file does not tell.
+        voxel_size_A: Along (columns, rows, sections) in Å, or None where the file does not tell.
         header: What the record keeps of the header: names and JSON values.
         kind: What the sections are, as far as the file tells.
         tilts: Their tilt angles, where known for every section.
