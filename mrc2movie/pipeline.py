@@ -246,6 +246,7 @@ def convert_claimed(source: Path, claim: Claim, settings: Settings, on_section: 
             made = FileStamp.of(claim.hidden)
             beside = write_pictures(pictures.finished(), claim, settings)
         read_from.check()
+        read = volume.description  # anew: what is wrong with a compressed stream shows at its end
         grey_range = greys.grey_range
         pictures_made = tuple(each.picture for each in beside)
         record = Record(
@@ -259,8 +260,8 @@ def convert_claimed(source: Path, claim: Claim, settings: Settings, on_section: 
             sections=tuple(shown.numbers),
             frames=facts,
             seconds=dict(showing.watch.seconds),
-            notes=preset_notes + description.notes + shown.notes + grey_range.notes + prepared.notes + writer.notes,
-            warnings=description.warnings
+            notes=preset_notes + read.notes + shown.notes + grey_range.notes + prepared.notes + writer.notes,
+            warnings=read.warnings
             + shown.warnings
             + prepared.warnings
             + grey_range.warnings

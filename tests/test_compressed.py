@@ -19,6 +19,7 @@ import pytest
 from mrc_bytes import header, mrc, ramp, read, section_of, sections_of, write
 from numpy.typing import NDArray
 
+from mrc2movie import Settings, convert
 from mrc2movie.errors import DiskFull, InputError, OutputError
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.compressed import DecompressedStream
@@ -221,6 +222,21 @@ def test_a_wrong_checksum_is_warned_of_and_everything_shown(tmp_path: Path) -> N
     with open_volume(write(tmp_path / "a.gz", bytes(whole))) as volume:
         np.testing.assert_array_equal(sections_of(volume), NOISE)
         assert "its checksum is wrong" in volume.description.warnings[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"playback": "backward"}, {"average": 3}, {"axis": "y"}, {"axis": "x"}])
+@pytest.mark.parametrize("damage", ["checksum", "trailer"])
+def test_damage_that_takes_no_section_is_told_with_the_movie(
+    tmp_path: Path, options: dict[str, Any], damage: str
+) -> None:
+    whole = bytearray(gzip.compress(DATA))
+    if damage == "checksum":
+        whole[-6] ^= 1
+    else:
+        del whole[-8:]
+    source = write(tmp_path / "a.mrc.gz", bytes(whole))
+    record = convert(source, tmp_path / "a.avi", Settings(**options)).record
+    assert [warning for warning in record.warnings if "the gzip stream is" in warning]
 
 
 @every

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError, saying
 from mrc2movie.parallel import Workers
-from mrc2movie.readers.volume import Description, Load, Section, SizeLearned, Volume
+from mrc2movie.readers.volume import Description, Load, Section, Volume
 
 _NOT_KEPT = (
     "the planes along another axis cannot be kept",
@@ -107,9 +107,8 @@ class TurnedVolume(Volume):
                 counts = workers.map(make_worker, groups)
                 for done, _ in enumerate(chain.from_iterable(map(range, counts)), start=1):
                     self._on_section(done, source.shape[0])
-        except SizeLearned:
-            self._describe()
-            raise
+        finally:
+            self._describe()  # the end of a compressed stream tells more of it
 
     def section(self, number: int) -> Load:
         """The way to load a plane, in any order and from any thread."""
