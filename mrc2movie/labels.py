@@ -179,7 +179,7 @@ def captions_of(
             lines.append([in_degrees(description.tilts.degrees[number]) for number in shown.numbers])
         elif name == "tilt":
             warnings.append("--label tilt: no tilt angle is known for each section, so none is written")
-        elif description.kind in ("tilt series", "particle stack", "transform"):
+        elif description.kind in ("tilt series", "particle stack", "volume stack", "transform"):
             warnings.append(f"--label depth: a {description.kind} has no depth, so none is written")
         elif size is None:
             warnings.append("--label depth: no voxel size is known, so none is written (give it with --pixel-size)")

@@ -25,16 +25,19 @@ class Choice:
 
 
 def choose_preset(description: Description) -> Choice:
-    """What a file is, by its name and kind, its tilts, and its shape, in this order."""
+    """What a file is, by its name, its tilts, and its shape, in this order.
+
+    The space group tells nothing: many programs call every stack a volume.
+    """
     sections, *sides = description.shape
     match description.kind:
         case "tilt series":
             return Choice("tilt", "it is a tilt series by its name or its tilt angles")
-        case "volume":
-            return Choice("tomogram", "it is a volume by its name or its header")
-        case "image stack" if sections > 1 and max(sides) <= _SLAB * sections:
+        case "volume" if description.kind_by_name:
+            return Choice("tomogram", "it is a volume by its name")
+        case "volume" | "image stack" if sections > 1 and max(sides) <= _SLAB * sections:
             return Choice("tomogram", f"{sections} sections of {sides[1]} x {sides[0]} have the shape of a volume")
-        case "image stack" if sections > 1:
+        case "volume" | "image stack" if sections > 1:
             return Choice("tilt", f"{sections} sections of {sides[1]} x {sides[0]} are too few for a volume")
         case kind:
             return Choice(None, f"none fits a file of the kind '{kind}'")

@@ -224,7 +224,13 @@ def preparation(
     if settings.lowpass:
         if sizes is None:
             raise InputError("has no voxel size, which --lowpass needs", "give it with --pixel-size ANGSTROM")
-        deviation_A = HALF_AMPLITUDE * settings.lowpass
+        length_A = max(prepared[1] * sizes[0], prepared[0] * sizes[1])
+        if settings.lowpass > length_A:
+            warnings.append(
+                f"--lowpass {settings.lowpass:g} is coarser than the whole picture of {length_A:.4g} Å, which serves "
+                "instead: there is hardly anything to see"
+            )
+        deviation_A = HALF_AMPLITUDE * min(settings.lowpass, length_A)
         steps.append(Lowpass((deviation_A / sizes[1], deviation_A / sizes[0])))
         if settings.lowpass < 2 * max(sizes):
             warnings.append(

@@ -244,8 +244,8 @@ class Settings:
         90,
         _number(int, 1, 100, "1..100"),
         "movie",
-        "quality of the picture, the same in every codec; FFV1 and GIF lose nothing whatever it is, and codecs of "
-        "OpenCV have their own",
+        "quality of the picture, the same in every codec; FFV1 and GIF lose nothing of grey pictures whatever it is, "
+        "and codecs of OpenCV have their own",
     )
     small: bool = _option(
         False,
@@ -476,11 +476,14 @@ class Settings:
         return {name: value for name, value in values.items() if name not in self.given and (name != "format" or fits)}
 
     def command_line(self) -> str:
-        """The options that shape the movie and are not the default, as they would be typed."""
+        """The options that shape the movie and are not the default, as they would be typed.
+
+        Without a preset: all that one stands for is among them, but for what was given in its place.
+        """
         words = []
         for option in OPTIONS:
             value = getattr(self, option.name)
-            if option.group not in MOVIE_GROUPS or value == option.default:
+            if option.group not in MOVIE_GROUPS or value == option.default or option.name == "preset":
                 continue
             if isinstance(value, bool):
                 words.append(option.flag)

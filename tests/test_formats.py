@@ -316,6 +316,7 @@ def test_colours_are_shown_as_they_are(tmp_path: Path, way: list[str]) -> None:
     writer.verify(MovieFacts(2, 64, 64, 25), dict(enumerate(frames)))
     with pytest.raises(OutputError, match="frame 0 does not come back"):
         writer.verify(MovieFacts(2, 64, 64, 25), dict(enumerate(frames[::-1])))
+    assert any("256 colours" in note for note in writer.notes) == (way[1] == "GIF")
     tolerance = {"GIF": 37, "FFV1": 0, "MJPG": 6}.get(way[1], 5)
     with av.open(str(path)) as container:
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

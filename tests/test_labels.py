@@ -141,11 +141,17 @@ def test_what_is_not_known_is_warned_of_and_the_movie_is_made_without(
     assert why in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("suffix", "kind"), [(".st", "tilt series"), (".mrcs", "particle stack")])
+@pytest.mark.parametrize(
+    ("suffix", "ispg", "kind"),
+    [(".st", 0, "tilt series"), (".mrcs", 0, "particle stack"), (".mrc", 401, "volume stack")],
+)
 def test_what_has_no_depth_gets_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, kind: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, ispg: int, kind: str
 ) -> None:
     source = flat(tmp_path / f"in{suffix}", BLACK, size_A=10)
+    with source.open("rb+") as file:
+        file.seek(88)
+        file.write(ispg.to_bytes(4, "little"))
     assert_array_equal(shown(source, "--range", "0,1", "--label", "depth"), shown(source, "--range", "0,1"))
     assert f"a {kind} has no depth" in capsys.readouterr().err
 

@@ -11,7 +11,8 @@ import pytest
 from movies import frames, ramp, reference, run, write_mrc
 from numpy.typing import NDArray
 
-from mrc2movie.settings import Settings
+from mrc2movie.cli import parser
+from mrc2movie.settings import OPTIONS, Settings
 
 rng = np.random.default_rng(6)
 
@@ -78,6 +79,15 @@ def test_an_option_of_the_command_line_wins(
         assert record(movie)["preset"] == "tilt"
 
 
+@pytest.mark.parametrize("preset", ["tilt", "tomogram"])
+@pytest.mark.parametrize("given", [{}, {"fps": 30, "average": 1}, {"match_mean": False, "scale_bar": False}])
+def test_the_comment_of_a_movie_is_a_command_that_makes_the_same(preset: str, given: dict[str, Any]) -> None:
+    settings = Settings(preset=preset, **given)  # type: ignore[arg-type]
+    typed = vars(parser().parse_args(settings.command_line().split()))
+    again = Settings(**{option.name: typed[option.name] for option in OPTIONS if option.name in typed})
+    assert {**again.movie_options(), "preset": preset} == settings.movie_options()
+
+
 def _given(options: tuple[str, ...]) -> dict[str, Any]:
     words = [word for option in options for word in option.split("=")]
     given: dict[str, Any] = {}
@@ -96,9 +106,10 @@ def _given(options: tuple[str, ...]) -> dict[str, Any]:
     [
         ("a.st", (5, 32, 32), {}, "tilt", "it is a tilt series by its name or its tilt angles"),
         ("a.preali", (40, 32, 32), {}, "tilt", "by its name"),
-        ("a.rec", (5, 640, 640), {}, "tomogram", "it is a volume by its name or its header"),
+        ("a.rec", (5, 640, 640), {}, "tomogram", "it is a volume by its name"),
         ("a.mrc", (5, 32, 32), {"rawtlt": True}, "tilt", "tilt angles"),
-        ("a.mrc", (5, 32, 32), {"ispg": 1}, "tomogram", "its header"),
+        ("a.mrc", (5, 32, 32), {"ispg": 1}, "tomogram", "shape of a volume"),
+        ("a.mrc", (3, 32, 32), {"ispg": 1}, "tilt", "too few for a volume"),
         ("a.mrc", (12, 32, 64), {}, "tomogram", "12 sections of 64 x 32 have the shape of a volume"),
         ("a.mrc", (5, 32, 64), {}, "tilt", "5 sections of 64 x 32 are too few for a volume"),
     ],

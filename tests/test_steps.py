@@ -110,6 +110,15 @@ def test_lowpass_without_a_voxel_size_fails_with_advice(tmp_path: Path, capsys: 
     assert "has no voxel size, which --lowpass needs; give it with --pixel-size" in capsys.readouterr().err
 
 
+def test_a_lowpass_coarser_than_the_picture_is_bounded_by_it_and_warned_of() -> None:
+    coarsest = preparation(Settings(lowpass=80), (20, 40), (2.0, 2.0, 2.0))
+    coarser = preparation(Settings(lowpass=1_000_000), (20, 40), (2.0, 2.0, 2.0))
+    assert coarser.steps == coarsest.steps
+    assert not coarsest.warnings
+    (warning,) = coarser.warnings
+    assert warning.startswith("--lowpass 1e+06 is coarser than the whole picture of 80 Å")
+
+
 def test_a_lowpass_finer_than_the_voxels_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown(tmp_path, ramp(), "--lowpass", "15", voxel_size_A=10)
     assert "finer than two pixels of 10" in capsys.readouterr().err

@@ -58,6 +58,7 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         voxel_size_A=voxel_size_A,
         header=_summary(container, header, sources, count),
         kind=_kind(header, suffix_kind, tilts),
+        kind_by_name=suffix_kind is not None,
         tilts=tilts,
         colour=header.layout.coding is Coding.COLOUR,
         notes=tuple(notes),

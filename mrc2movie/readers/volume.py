@@ -56,6 +56,7 @@ class Description:
         voxel_size_A: Along (columns, rows, sections) in Å, or None where the file does not tell.
         header: What the record keeps of the header: names and JSON values.
         kind: What the sections are, as far as the file tells.
+        kind_by_name: Whether its name tells that: headers often tell it wrongly.
         tilts: Their tilt angles, where known for every section.
         colour: Whether sections are in colour, (y, x, 3) uint8.
         notes: What the user may want to know of how the file was read.
@@ -68,6 +69,7 @@ class Description:
     voxel_size_A: tuple[float, float, float] | None
     header: dict[str, object]
     kind: VolumeKind = "image stack"
+    kind_by_name: bool = False
     tilts: Tilts | None = None
     colour: bool = False
     notes: tuple[str, ...] = ()

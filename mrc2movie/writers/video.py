@@ -157,6 +157,8 @@ class VideoMovie(MovieWriter):
             self._rate = Fraction(100, max(_GIF_SHORTEST_DELAY, round(100 / self._rate)))
         super().__init__(path, shape, float(self._rate), codec, even=self._form.neutral is not None)
         self._exact &= not (self._in_colour and codec is GIF)  # which has 256 of them
+        if codec is GIF and self._in_colour:
+            self.notes += ("a GIF has 256 colours: the nearest of these are shown",)
         if codec is GIF and self._rate != Fraction(str(settings.fps)):
             said = f"a GIF counts hundredths of a second: {self.fps:.4g} frames a second instead of {settings.fps:g}"
             if settings.fps * _GIF_SHORTEST_DELAY > 100:
