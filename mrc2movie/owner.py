@@ -53,17 +53,20 @@ class Owner:
             return None
         if self.process == os.getpid():
             return True
-        if _PROC.is_dir():
-            return _begin(self.process) == self.begin
+        begin = _begin(self.process)
+        if begin is not None:
+            return begin == self.begin
         if os.name == "nt":  # os.kill would end the process
             return None
         try:
             os.kill(self.process, 0)
         except ProcessLookupError:
             return False
-        except PermissionError:
-            pass
-        return None  # there is such a process, but who knows whether it is the same
+        except PermissionError:  # another user's, of which a careful system shows nothing more
+            return None
+        # One's own could be seen where there is /proc: it has ended. Elsewhere there is such a process, but who knows
+        # whether it is the same.
+        return False if _PROC.is_dir() else None
 
 
 @cache

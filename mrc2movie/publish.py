@@ -11,6 +11,7 @@ import errno
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import threading
 import time
@@ -29,6 +30,8 @@ from mrc2movie.owner import Owner
 from mrc2movie.writers.movie import Packet
 
 _PREFIX = ".mrc2movie-"
+_CLAIM = re.compile(re.escape(_PREFIX) + "([0-9a-f]{16}|new-[0-9a-f]{12})")
+"""The names of claims, and of those that are prepared: any other is not ours, and not to be touched."""
 _BEAT_SECONDS = 60.0
 _SILENT_SECONDS = 30 * 60.0
 """So long a run elsewhere may give no sign of life, through a network that stalls, before it is taken for dead."""
@@ -60,6 +63,7 @@ class Claim:
     def __init__(self, target: Path) -> None:
         self.target = target
         self.directory = _claimed_directory(target)
+        self._prepared = target.with_name(f"{_PREFIX}new-{secrets.token_hex(6)}")
         self._stem = f"{Owner.me()}-{next(_serial)}"
         # Not the movie itself: ext4 flushes a file that was there before it was opened to be written when it is closed,
         # which is to happen beside the verifying.
@@ -85,27 +89,33 @@ class Claim:
                 if self._taken():
                     return
                 if owner := _clear(self.directory):
-                    where = "" if owner.is_here else " on another machine"
-                    raise LeftToAnotherRun(f"is being made by another run (process {owner.process}{where})")
+                    where, advice = "", ""
+                    if not owner.is_here:
+                        where, advice = (
+                            " on another machine",
+                            "if it is dead, the same command carries on in half an hour",
+                        )
+                    raise LeftToAnotherRun(f"is being made by another run (process {owner.process}{where})", advice)
         raise OutputError(f"the movie cannot be written: {self.directory.name} cannot be replaced", "remove it")
 
     def _taken(self) -> bool:
         """Put a directory in place that is never seen without its owner."""
-        prepared = self.target.with_name(f"{_PREFIX}new-{secrets.token_hex(6)}")
         try:
-            prepared.mkdir()
-            (prepared / self._sign.name).touch(exist_ok=False)
-            prepared.rename(self.directory)
+            self._prepared.mkdir()
+            (self._prepared / self._sign.name).touch(exist_ok=False)
+            self._prepared.rename(self.directory)
         except FileNotFoundError:
             if not self.target.parent.exists():
                 raise
             return False  # who cleans up took it for a leftover, while it was empty
         except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            # EPERM: it is another user's, in a directory where each may replace only his own.
+            is_there = error.errno == errno.EPERM and self.directory.exists()
+            if is_there or error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 return False
             raise
         finally:
-            _remove(prepared)
+            _remove(self._prepared)
         return True
 
     def _for_codecs(self) -> Path:
@@ -146,7 +156,7 @@ class Claim:
         except DiskFull:
             raise
         except (OutputError, OSError) as error:
-            if not self.directory.exists():
+            if not self._sign.exists():
                 gone = (
                     "the output directory has vanished"
                     if not self.target.parent.exists()
@@ -161,6 +171,7 @@ class Claim:
 
     def remove(self) -> None:
         """Remove the unfinished movie and the claim, as far as they are this run's; from any thread."""
+        _remove(self._prepared)
         _remove(self.directory, only=self._stem + ".")
 
     def __exit__(
@@ -190,7 +201,7 @@ def remove_what_dead_runs_left(directory: Path) -> None:
     """Remove the claims of runs that have died, whatever their targets; what cannot be removed remains."""
     with suppress(OSError):
         for entry in sorted(directory.iterdir()):
-            if entry.name.startswith(_PREFIX) and entry.is_dir() and not entry.is_symlink():
+            if _CLAIM.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink():
                 with suppress(OSError):
                     _clear(entry)
 
@@ -237,6 +248,9 @@ def _flush_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks flush no directories
+            raise
     finally:
         os.close(descriptor)
 

@@ -87,6 +87,14 @@ def test_a_flush_or_a_renaming_that_fails_is_named_by_its_cause(
     assert movies_in(out) == {}
 
 
+def test_a_disk_that_flushes_no_directories_gets_its_movies_all_the_same(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    # The movie is flushed first, and then the directories of the record and of the movie.
+    result = installed(source, out, env=faulty("fsync", "/out", after=1, error=errno.EINVAL))
+    assert closing_line(result) == "1 converted"
+    assert result.returncode == 0
+
+
 def test_a_failure_at_the_very_end_leaves_the_old_movie_which_is_then_made_anew(tmp_path: Path) -> None:
     source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
     assert installed(source, out).returncode == 0

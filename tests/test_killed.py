@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -157,8 +158,12 @@ def test_what_a_dead_run_left_of_an_input_that_is_gone_is_removed_too(tmp_path: 
     (tmp_path / "in" / "0.mrc").unlink()
     (out / f"{HIDDEN}new-0123456789ab").mkdir()  # a run was killed just after it had made this
     (out / f"{HIDDEN}notes").write_text("not a directory, and so not ours")
+    (out / f"{HIDDEN}old").mkdir()
+    (out / f"{HIDDEN}old" / "0.avi.json").write_text("a directory, but no claim of ours by its name")
+    old(out / f"{HIDDEN}old", minutes=1000)
     assert closing_line(installed(tmp_path / "in", out)) == "1 converted"
-    assert unfinished(out) == [f"{HIDDEN}notes"]
+    assert unfinished(out) == [f"{HIDDEN}notes", f"{HIDDEN}old"]
+    assert (out / f"{HIDDEN}old" / "0.avi.json").exists()
 
 
 def test_a_zombie_is_dead(tmp_path: Path) -> None:
@@ -170,6 +175,20 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
         assert owner.is_alive()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and was not buried yet
         assert not owner.is_alive()
+
+
+def test_a_run_that_the_system_hides_from_other_users_is_not_taken_for_dead() -> None:
+    """Shared machines are mounted so: /proc shows each user his own processes."""
+    program = (
+        "import os, sys; from mrc2movie.owner import Owner; machine = Owner.me().machine; "
+        "os.setgroups([]); os.setgid(12345); os.setuid(12345); "
+        "print(Owner(machine, int(sys.argv[1]), 1).is_alive(), Owner(machine, 2**22 + 1, 1).is_alive())"
+    )
+    hiding = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
+    if not shutil.which("unshare") or subprocess.run([*hiding, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount /proc anew here")
+    words = [*hiding, sys.executable, "-c", program, str(os.getpid())]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "None False\n"
 
 
 def test_without_proc_a_run_is_dead_when_no_process_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,14 @@
 """Many runs on one output directory, on one machine or several: every movie right, none lost, none torn."""
 
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from faults import COMMAND, closing_line, faulty, frame_count, installed, movies_in, stacks, started, unfinished
@@ -44,14 +48,16 @@ def test_eight_runs_at_once_make_every_movie_once(tmp_path: Path, machines: int,
 
 
 def test_eight_runs_of_which_some_are_killed_lose_nothing(tmp_path: Path) -> None:
-    source, out = stacks(tmp_path / "in", COUNT), tmp_path / "out"
+    source, out = stacks(tmp_path / "in", COUNT, sections=60, rows=128, columns=128), tmp_path / "out"
     runs = [started(source, out, "--jobs", "1") for _ in range(8)]
-    time.sleep(1)
+    while len(movies_in(out)) < 3:
+        time.sleep(0.005)
     for run in runs[::2]:
         run.kill()
     for run in runs:
         run.communicate(timeout=120)
-    assert {frame_count(movie) for movie in movies_in(out).values()} <= {10}
+    assert [run.returncode for run in runs] == [-signal.SIGKILL, 0] * 4
+    assert {frame_count(movie) for movie in movies_in(out).values()} <= {118}
     assert installed(source, out).returncode == 0
     assert len(movies_in(out)) == COUNT
     assert unfinished(out) == []
@@ -73,7 +79,8 @@ def test_what_another_run_is_making_is_left_to_it(tmp_path: Path) -> None:
     assert said.splitlines()[-1] == "1 converted, 1 up to date"
 
 
-def test_a_run_whose_claim_was_taken_for_abandoned_publishes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_whose_claim_was_taken_for_abandoned_publishes_nothing(tmp_path: Path, finished: bool) -> None:
     """As after a laptop's sleep: another machine has taken over meanwhile, and maybe finished."""
     source, out, mark = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mark"
     process = started(source, out, env=faulty("fsync", ".mrc2movie-", sleep=1, mark=mark))
@@ -81,11 +88,37 @@ def test_a_run_whose_claim_was_taken_for_abandoned_publishes_nothing(tmp_path: P
         time.sleep(0.005)
     (claimed,) = out.glob(".mrc2movie-*")
     shutil.rmtree(claimed)
-    assert closing_line(installed(source, out, "--fps", "7")) == "1 converted"
+    if finished:
+        assert closing_line(installed(source, out, "--fps", "7")) == "1 converted"
+    else:
+        claimed.mkdir()
+        (claimed / "0123456789ab-77-88-0.claim").touch()
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "another run took it for abandoned" in said
-    assert closing_line(installed(source, out, "--fps", "7")) == "1 up to date"
+    if finished:
+        assert closing_line(installed(source, out, "--fps", "7")) == "1 up to date"
+    else:
+        assert [path.name for path in claimed.iterdir()] == ["0123456789ab-77-88-0.claim"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may become another user")
+def test_another_users_claim_in_a_directory_for_all_is_left_to_him() -> None:
+    """Sticky, as /tmp is: nobody may replace what is another's."""
+    program = (
+        "import os, sys; from pathlib import Path; from mrc2movie.publish import Claim; os.setuid(12345)\n"
+        "from mrc2movie.errors import LeftToAnotherRun\n"
+        "try:\n with Claim(Path(sys.argv[1])): print('taken')\n"
+        "except LeftToAnotherRun: print('left')"
+    )
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o1777)
+        target = Path(directory) / "a.avi"
+        words = [sys.executable, "-c", program, str(target)]
+        with Claim(target):
+            assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "left\n"
+        assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "taken\n"
+        assert list(Path(directory).iterdir()) == []
 
 
 def test_threads_of_one_process_leave_a_movie_to_each_other_too(tmp_path: Path) -> None:

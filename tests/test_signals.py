@@ -28,6 +28,8 @@ PHASES = {
     # What hangs: a call, the files, and how many calls go well before.
     "planning": ("list", "/in", 0),
     "looking for what dead runs left": ("list", "/out", 0),
+    "preparing the claim": ("create", ".mrc2movie-", 0),
+    "claiming": ("rename", ".mrc2movie-", 0),
     "opening": ("read", "0.mrc", 0),
     "unpacking": ("read", "packed.mrc", 3),
     "turning": ("read", "0.mrc", 5),
