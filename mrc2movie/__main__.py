@@ -1,17 +1,31 @@
 """``python -m mrc2movie``, and the command ``mrc2movie``."""
 
+import os
 import signal
 import sys
 
 
 def main() -> int:
     """Run the command line of this process; returns the exit status."""
+    _open_standard_streams()
     # Until the program can hear of Ctrl-C itself that ends it as SIGTERM does, without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from mrc2movie import cli
 
     return cli.main()
+
+
+def _open_standard_streams() -> None:
+    """Open to nowhere what the caller closed.
+
+    The next file, a movie maybe, would be opened in its place, and libraries would write their messages into it.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 if __name__ == "__main__":

@@ -4,14 +4,24 @@ import logging
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
 from mrc2movie import __version__
-from mrc2movie.beside import picture_paths
-from mrc2movie.errors import DiskFull, LeftToAnotherRun, Mrc2movieError, OutputError, UsageError, about
+from mrc2movie.beside import CONTACT_SHEET, is_recorded, picture_paths
+from mrc2movie.errors import (
+    TOO_LITTLE_MEMORY,
+    DiskFull,
+    InputError,
+    LeftToAnotherRun,
+    Mrc2movieError,
+    OutputError,
+    UsageError,
+    about,
+    lacks_memory,
+    saying,
+)
 from mrc2movie.names import fitting
 from mrc2movie.pipeline import convert_claimed
 from mrc2movie.publish import Claim, living_owner, remove_what_dead_runs_left
@@ -56,12 +66,11 @@ def run(jobs: Sequence[Job], settings: Settings, watcher: Watcher) -> Report:
     """
     outcomes: list[Outcome] = []
     full = False
-    if not settings.dry_run:
-        _prepare(jobs)
+    unmade = {} if settings.dry_run else _prepare(jobs)
     for position, job in enumerate(jobs):
         watcher.job_begins(job, position, len(jobs))
         try:
-            outcome = _run(job, settings, watcher)
+            outcome = _run(job, settings, watcher, unmade.get(job.output_directory))
         except DiskFull as error:
             outcome, full = Outcome(job, Status.FAILED, str(error)), True
         _log(outcome)
@@ -75,16 +84,24 @@ def run(jobs: Sequence[Job], settings: Settings, watcher: Watcher) -> Report:
     return Report(tuple(outcomes))
 
 
-def _prepare(jobs: Sequence[Job]) -> None:
+def _prepare(jobs: Sequence[Job]) -> Mapping[Path, OutputError]:
     """Make the output directory, and remove what runs that were killed have left in it.
 
     Should the directory vanish later, it is not made again: its disk may be gone, and then that would be elsewhere.
+
+    Returns:
+        Why it cannot be made, by the directory.
     """
+    unmade = {}
     for directory in {job.output_directory for job in jobs}:
-        with suppress(OSError):  # each job says it
-            directory.mkdir(parents=True, exist_ok=True)
+        try:
+            with about(directory), saying("the output directory cannot be made"):
+                directory.mkdir(parents=True, exist_ok=True)
+        except OutputError as error:
+            unmade[directory] = error
     for directory in {job.target.parent for job in jobs if not _links_between(job)}:
         remove_what_dead_runs_left(directory)
+    return unmade
 
 
 def _links_between(job: Job) -> list[Path]:
@@ -100,32 +117,55 @@ def plan(source: Path, output_directory: Path, settings: Settings) -> Sequence[J
         The jobs, in natural order of their inputs (``tilt_9`` before ``tilt_10``).
 
     Raises:
-        UsageError: There is nothing to convert, OUTPUT_DIR is a file, or the codec cannot be written.
+        UsageError: There is nothing to convert, INPUT or OUTPUT_DIR cannot be looked at, OUTPUT_DIR is a file, or the
+            codec cannot be written.
     """
     check_codec(settings)
+    try:
+        return _jobs(source, output_directory, settings)
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be looked at ({error.strerror})", "name another") from error
+
+
+def _jobs(source: Path, output_directory: Path, settings: Settings) -> Sequence[Job]:
     if output_directory.exists() and not output_directory.is_dir():
         raise UsageError(f"{output_directory} is not a directory", "name a directory for the movies")
     if source.is_dir():
-        inputs = sorted(_inputs(source, output_directory, settings), key=_natural)
+        unlisted: dict[Path, str] = {}
+        inputs = sorted(_inputs(source, output_directory, settings, unlisted), key=_natural)
         wanted = f"matches {settings.pattern}" if settings.pattern else "is named like an MRC file"
         missing = f"no file in {source} {wanted}"
         advice = "choose others with --pattern, look into sub-directories with --recursive"
     else:
+        unlisted = {}
         inputs = [source] if os.path.lexists(source) else []
         missing, advice = f"{source} does not exist", "name a directory or a file"
-    if not inputs:
+    if not inputs and not unlisted:
         raise UsageError(missing, advice)
     root = source if source.is_dir() else source.parent
     targets = _targets([path.relative_to(root) for path in inputs], suffix(settings))
     return [
-        Job(path, output_directory / target, output_directory) for path, target in zip(inputs, targets, strict=True)
+        *(Job(path, output_directory / target, output_directory) for path, target in zip(inputs, targets, strict=True)),
+        *(
+            Job(path, output_directory / path.relative_to(root), output_directory, why)
+            for path, why in unlisted.items()
+        ),
     ]
 
 
-def _inputs(directory: Path, output_directory: Path, settings: Settings) -> Iterator[Path]:
-    """The files to convert, without the movies of an earlier run.
+def _inputs(directory: Path, output_directory: Path, settings: Settings, unlisted: dict[Path, str]) -> Iterator[Path]:
+    """The files to convert, without the movies of an earlier run and the pictures beside them.
 
     No directory is visited twice: links to directories are followed when all directories proper have been visited.
+
+    Args:
+        directory: Where they are.
+        output_directory: Where the movies go, maybe the same.
+        settings: Which files.
+        unlisted: Gets the directories below that cannot be listed, and why.
+
+    Raises:
+        OSError: The directory itself cannot be listed.
     """
     into_itself = _identity(directory) == _identity(output_directory)
     visited = {_identity(output_directory)} - {_identity(directory)}
@@ -135,14 +175,21 @@ def _inputs(directory: Path, output_directory: Path, settings: Settings) -> Iter
         if (identity := _identity(here)) in visited:
             continue
         visited.add(identity)
-        for entry in _entries(here):
+        try:
+            entries = _entries(here)
+        except OSError as error:
+            if here == directory:
+                raise
+            unlisted[here] = f"cannot be listed ({error.strerror})"
+            continue
+        for entry in entries:
             path = here / entry.name
             if _is_directory(entry):
                 if settings.recursive and not entry.name.startswith("."):
                     (links if entry.is_symlink() else directories).append(path)
                 continue
             wanted = fnmatch(entry.name, settings.pattern) if settings.pattern else _named_like_mrc(entry.name)
-            if wanted and not (into_itself and record_path(path).exists()):
+            if wanted and not (into_itself and (record_path(path).exists() or is_recorded(path))):
                 yield path
 
 
@@ -155,11 +202,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            return list(entries)
-    except OSError:
-        return []
+    with os.scandir(directory) as entries:
+        return list(entries)
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -186,7 +230,9 @@ def _targets(inputs: Sequence[Path], movie_suffix: str) -> list[Path]:
     """The movie of each input: by its stem, and by its whole name where two stems would meet."""
     names = {path: path.with_name(_stem(path.name)) for path in inputs}
     while True:
-        uses = Counter(os.path.normcase(name) for name in names.values())
+        # A thumbnail of x.contact would be named like the contact sheet of x.
+        sheets = (name.with_name(name.name + CONTACT_SHEET) for name in names.values())
+        uses = Counter(os.path.normcase(name) for name in (*names.values(), *sheets))
         meeting = [path for path, name in names.items() if uses[os.path.normcase(name)] > 1 and name != path]
         if not meeting:
             return [names[path].with_name(fitting(names[path].name, movie_suffix)) for path in inputs]
@@ -201,8 +247,10 @@ def _stem(name: str) -> str:
     return plain.stem if plain.suffix.lower() in PLAIN_SUFFIXES else name
 
 
-def _run(job: Job, settings: Settings, watcher: Watcher) -> Outcome:
+def _run(job: Job, settings: Settings, watcher: Watcher, unmade: OutputError | None) -> Outcome:
     try:
+        if unmade:
+            raise unmade
         decided = _decide(job, settings)
         if decided.status is not Status.PLANNED or settings.dry_run:
             return decided
@@ -221,10 +269,9 @@ def _run(job: Job, settings: Settings, watcher: Watcher) -> Outcome:
         return Outcome(job, Status.FAILED, str(error))
     except OSError as error:
         return Outcome(job, Status.FAILED, f"{error.filename or job.source}: {error.strerror}")
-    except MemoryError:
-        why = f"{job.source}: needs more memory than there is; take fewer --jobs, or a machine with more"
-        return Outcome(job, Status.FAILED, why)
     except Exception as error:
+        if lacks_memory(error):
+            return Outcome(job, Status.FAILED, f"{job.source}: {TOO_LITTLE_MEMORY}")
         logger.debug("%s: where it happened:", job.source, exc_info=True)
         why = f"{job.source}: unexpected {type(error).__name__} ({error}); this is a bug of mrc2movie {__version__}"
         return Outcome(job, Status.FAILED, f"{why}: please report it with this file")
@@ -232,15 +279,19 @@ def _run(job: Job, settings: Settings, watcher: Watcher) -> Outcome:
 
 def _make_directories(job: Job) -> None:
     """Make the directories between the output directory, which must be there, and the movie."""
-    if links := _links_between(job):
-        with about(links[0]):
-            raise OutputError("is a symbolic link, which is never written through", "remove it")
     job.output_directory.stat()
-    job.target.parent.mkdir(parents=True, exist_ok=True)
+    with about(job.target), saying("its directory cannot be made"):
+        job.target.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _decide(job: Job, settings: Settings) -> Outcome:
-    """Whether a movie is to be made, and why."""
+    """Whether a movie is to be made, and why; raises what stands against it."""
+    if job.refusal:
+        with about(job.source):
+            raise InputError(job.refusal)
+    if links := _links_between(job):
+        with about(links[0]):
+            raise OutputError("is a symbolic link, which is never written through", "remove it")
     if settings.dry_run and (owner := living_owner(job.target)):
         return Outcome(job, Status.LEFT_TO_ANOTHER, f"process {owner.process}")
     pictures = picture_paths(job.target, settings)
@@ -249,7 +300,7 @@ def _decide(job: Job, settings: Settings) -> Outcome:
         if record_path(job.target).exists():
             ours.add(job.target.name)
         for path in (job.target, *pictures.values()):
-            if os.path.lexists(path) and path.name not in ours:
+            if os.path.lexists(path) and path.name not in ours and not is_recorded(path):
                 why = f"{path} is there without a record and so not ours; --overwrite replaces it"
                 return Outcome(job, Status.LEFT_ALONE, why)
     if not os.path.lexists(job.target):

@@ -8,16 +8,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mrc2movie.codecs import FORMATS
 from mrc2movie.errors import saying
 from mrc2movie.labels import in_degrees, text_stamp
 from mrc2movie.names import fitting
 from mrc2movie.publish import Claim, flush_to_disk, move_into_place
 from mrc2movie.readers.volume import Description
-from mrc2movie.record import FileStamp, Picture
+from mrc2movie.record import FileStamp, Picture, recorded_pictures
 from mrc2movie.render import Frame, Shrink
 from mrc2movie.sequence import Shown
 from mrc2movie.settings import Settings
 
+CONTACT_SHEET = ".contact"
+"""What its name has behind that of the movie."""
+
+_SUFFIXES = {"thumbnail": ".png", "contact_sheet": f"{CONTACT_SHEET}.png"}
 _CELLS = 20
 _CELL_SIDE = 240
 _GUTTER = 6
@@ -28,12 +33,22 @@ _PROPORTION = 4 / 3
 
 def picture_paths(movie: Path, settings: Settings) -> Mapping[str, Path]:
     """The pictures that are wanted beside a movie, by the name of their option."""
-    suffixes = {"thumbnail": ".png", "contact_sheet": ".contact.png"}
     return {
         option: movie.with_name(fitting(movie.stem, suffix))
-        for option, suffix in suffixes.items()
+        for option, suffix in _SUFFIXES.items()
         if getattr(settings, option)
     }
+
+
+def is_recorded(path: Path) -> bool:
+    """Whether a file is a picture beside a movie of ours, of whatever format."""
+    movies = (
+        path.with_name(f"{path.name.removesuffix(suffix)}.{container}")
+        for suffix in _SUFFIXES.values()
+        if path.name.endswith(suffix)
+        for container in FORMATS
+    )
+    return any(picture.file.name == path.name for movie in movies for picture in recorded_pictures(movie))
 
 
 class Pictures:

@@ -6,15 +6,15 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 import mrc2movie
 from mrc2movie import console
-from mrc2movie.errors import Mrc2movieError, UsageError
+from mrc2movie.errors import TOO_LITTLE_MEMORY, Mrc2movieError, UsageError, lacks_memory
 from mrc2movie.interruption import Signals, Stopped, stopping_on_signals
 from mrc2movie.settings import GROUPS, OPTIONS, PRESETS, Settings
 
@@ -76,12 +76,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         with stopping_on_signals(_last_words) as signals:
             return _run(words, signals)
     except Stopped as stopped:
-        _last_words(stopped)
         return stopped.exit_status
     except Mrc2movieError as error:
         console.show_error(str(error))
         return error.exit_status
+    except BrokenPipeError:  # who reads the answer has gone, and would be missed again at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
+        if lacks_memory(error):
+            console.show_error(TOO_LITTLE_MEMORY)
+            return 1
         console.show_error(
             f"unexpected {type(error).__name__} ({error}); this is a bug of mrc2movie {mrc2movie.__version__}: please "
             "report it with what --verbose shows",
@@ -94,10 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _last_words(stopped: Stopped) -> None:
+    # Both may hang: the disk, and who reads what is said. The module is loaded only for real work, and maybe not yet to
+    # its end.
+    give_up_claims = getattr(sys.modules.get("mrc2movie.publish"), "give_up_claims", lambda: None)
+    giving_up = threading.Thread(target=give_up_claims, name="mrc2movie give up")
+    giving_up.start()
     what = "interrupted" if stopped.number == signal.SIGINT else "terminated"
     console.show_error(f"{what}; the same command again carries on")
-    if "mrc2movie.publish" in sys.modules:  # which is loaded only for real work
-        import_module("mrc2movie.publish").give_up_claims()
+    giving_up.join()
 
 
 def _run(words: list[str], signals: Signals) -> int:
@@ -113,6 +122,8 @@ def _run(words: list[str], signals: Signals) -> int:
         raise UsageError("--json says what --info found", "give --info FILE... --json")
     if demo is not None and source is not None:
         raise UsageError("--demo takes no INPUT", "give --demo OUTPUT_DIR alone")
+    if demo is not None and settings.dry_run:
+        raise UsageError("--demo writes what it converts", "leave --dry-run out")
     if demo is None and output_directory is None:
         raise UsageError("INPUT and OUTPUT_DIR are needed", "see mrc2movie --help")
     # NumPy's linear algebra is not used here: its threads would only spin while the sections wait.

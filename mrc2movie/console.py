@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mrc2movie
-from mrc2movie.errors import OutputError, about
+from mrc2movie.errors import OutputError, about, saying
 from mrc2movie.names import printable
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import Settings
@@ -28,6 +28,13 @@ class _Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable(record.message)
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return _printable_lines(super().formatException(ei))
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(map(printable, text.splitlines()))
 
 
 class _LogFile(logging.FileHandler):
@@ -68,15 +75,11 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
     package.setLevel(logging.DEBUG)
     if log_file is not None:
         with about(log_file):
-            try:
-                if log_file.is_symlink() and not settings.log:
-                    raise OutputError(
-                        "the log is a symbolic link, which is never written through", "name it with --log"
-                    )
+            if log_file.is_symlink() and not settings.log:
+                raise OutputError("the log is a symbolic link, which is never written through", "name it with --log")
+            with saying("the log cannot be written", "choose another --log"):
                 log_file.parent.mkdir(parents=True, exist_ok=True)
                 file_handler = _LogFile(log_file, encoding="utf-8")
-            except OSError as error:
-                raise OutputError(f"the log cannot be written ({error.strerror})", "choose another --log") from error
         file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file_handler)
         header = f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}"
@@ -178,9 +181,10 @@ def show_report(report: Report, settings: Settings) -> None:
     counts = ", ".join(f"{report.count(status)} {status.value}" for status in Status if report.count(status))
     if settings.quiet:
         return
-    if _on_terminal():
-        _rich_console().print(_table(report))
-    print(counts, file=sys.stderr)
+    with suppress(OSError):  # nobody hears it
+        if _on_terminal():
+            _rich_console().print(_table(report))
+        print(counts, file=sys.stderr)
 
 
 def _table(report: Report) -> Any:
@@ -214,6 +218,7 @@ def show_info(files: "Sequence[FileInfo]", as_json: bool) -> None:
             print(printable(str(file.path)))
             for name, value in file.facts().items():
                 print(f"  {name:<12} {printable(value)}")
+    sys.stdout.flush()
 
 
 def _show_info_tables(files: "Sequence[FileInfo]") -> None:
@@ -234,6 +239,8 @@ def _show_info_tables(files: "Sequence[FileInfo]") -> None:
 def show_error(message: str, unexpected: BaseException | None = None) -> None:
     """One line about what ended the run, in place of the bars, after the traceback of what is a bug."""
     before = "\r\x1b[J" if _on_terminal() else ""
+    lines = [f"{before}mrc2movie: {printable(message)}"]
     if unexpected:
-        traceback.print_exception(unexpected)
-    print(f"{before}mrc2movie: {printable(message)}", file=sys.stderr)
+        lines.insert(0, _printable_lines("".join(traceback.format_exception(unexpected))))
+    with suppress(OSError):  # nobody hears it
+        print(*lines, sep="\n", file=sys.stderr)

@@ -52,6 +52,20 @@ class LeftToAnotherRun(OutputError):
     """Another run is making this movie."""
 
 
+TOO_LITTLE_MEMORY = "needs more memory than there is; take fewer --jobs, or a machine with more"
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an exception is about memory, whoever raised it: threads and libraries need some, OpenCV has its own."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, RuntimeError) and "start new thread" in str(error))
+        or (isinstance(error, ImportError) and "failed to map segment" in str(error))
+        or getattr(error, "code", None) == _OPENCV_NO_MEMORY
+    )
+
+
+_OPENCV_NO_MEMORY = -4  # cv2.Error.StsNoMem
 _REMEDIES = {
     errno.ENOSPC: "make room",
     getattr(errno, "EDQUOT", None): "your quota is used up: make room, or ask for more",

@@ -60,12 +60,13 @@ class Signals:
         self.hush()
         yield
         self._raises = True
-        self.raise_first()
+        if self.stopped:
+            raise self.stopped
 
-    def raise_first(self, replacing: BaseException | None = None) -> None:
-        """Raise `Stopped` if a signal has come."""
-        if self._first is not None:
-            raise Stopped(self._first) from replacing
+    @property
+    def stopped(self) -> Stopped | None:
+        """What has come; it may be that another exception was made of it."""
+        return None if self._first is None else Stopped(self._first)
 
 
 @contextmanager
@@ -75,15 +76,24 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
     Does nothing outside of the main thread, which alone can hear of signals; signals that are ignored remain so.
 
     Args:
-        last_words: Called before the process ends in the middle of something, from another thread.
+        last_words: Called once when a signal has ended the block, or, from another thread, before the process ends in
+            the middle of it.
     """
     signals = Signals()
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return
+    said = threading.Lock()
+
+    def say(stopped: Stopped) -> bool:
+        if said.acquire(blocking=False):  # and it is never released: there is only one end
+            last_words(stopped)
+            return True
+        return False
+
     ours, theirs = socket.socketpair()  # and no pipe: Windows takes only sockets for this
     theirs.setblocking(False)
-    guard = threading.Thread(target=_guard, args=(ours, last_words), name="mrc2movie signals")
+    guard = threading.Thread(target=_guard, args=(ours, say), name="mrc2movie signals")
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     with ours, theirs:
         guard.start()
@@ -91,9 +101,11 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
         handlers_before = {number: signal.signal(number, signals.hear) for number in numbers}
         try:
             yield signals
-        except Exception as error:
-            signals.raise_first(error)
-            raise
+        except BaseException as error:
+            if (stopped := signals.stopped) is None:
+                raise
+            say(stopped)
+            raise stopped from error
         finally:
             signals.hush()
             theirs.send(b"\0")
@@ -103,7 +115,7 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
             signal.set_wakeup_fd(descriptor_before)
 
 
-def _guard(signals: socket.socket, last_words: Callable[[Stopped], None]) -> None:
+def _guard(signals: socket.socket, say: Callable[[Stopped], bool]) -> None:
     """Wait for a first signal; then for the end of the block or a second signal, but not for long."""
     number = 0
     while number not in (signal.SIGINT, signal.SIGTERM):
@@ -120,8 +132,8 @@ def _guard(signals: socket.socket, last_words: Callable[[Stopped], None]) -> Non
             os._exit(stopped.exit_status)
 
     def end() -> None:
-        last_words(stopped)
-        os._exit(stopped.exit_status)
+        if say(stopped):
+            os._exit(stopped.exit_status)
 
     ending = threading.Thread(target=end, name="mrc2movie end")
     ending.start()

@@ -46,8 +46,7 @@ def _by_quota(proc: Path) -> Iterator[int]:
 def _control_groups(proc: Path) -> Iterator[Path]:
     """The directories of all control groups around this process that limit processors."""
     try:
-        memberships = (proc / "cgroup").read_text().splitlines()
-        mounts = (proc / "mountinfo").read_text().splitlines()
+        memberships, mounts = (_lines(proc / name) for name in ("cgroup", "mountinfo"))
     except OSError:  # not Linux
         return
     inside = {}
@@ -58,7 +57,7 @@ def _control_groups(proc: Path) -> Iterator[Path]:
     for line in mounts:
         before, _, after = line.partition(" - ")
         root, mount_point = (_unescaped(field) for field in before.split()[3:5])
-        kind, _, options = after.split(maxsplit=2)
+        kind, *_, options = after.split(" ")  # between them the source, which may be empty
         controller = {"cgroup2": "", "cgroup": "cpu" if "cpu" in options.split(",") else None}.get(kind)
         if controller is None or controller not in inside:
             continue
@@ -70,6 +69,11 @@ def _control_groups(proc: Path) -> Iterator[Path]:
             if place == Path(mount_point):
                 break
             place = place.parent
+
+
+def _lines(file: Path) -> list[str]:
+    """Mount points have names of any bytes, some of which Python takes for the end of a line."""
+    return file.read_text(errors="surrogateescape").removesuffix("\n").split("\n")
 
 
 def _unescaped(field: str) -> str:

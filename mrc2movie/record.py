@@ -125,7 +125,7 @@ def why_not_up_to_date(
         return "its record is of another version of mrc2movie"
     if made.get("source") != asdict(FileStamp.of(source)):
         return "the source has changed"
-    if made.get("movie") != asdict(FileStamp.of(movie)):
+    if movie.is_symlink() or made.get("movie") != asdict(FileStamp.of(movie)):
         return "the movie was changed"
     then = made.get("settings")
     if not isinstance(then, dict):

@@ -32,11 +32,13 @@ class Job:
         source: The input.
         target: The movie.
         output_directory: The one that the user named; the target is in it, or in a directory below.
+        refusal: Why the input cannot even be tried, if so.
     """
 
     source: Path
     target: Path
     output_directory: Path
+    refusal: str = ""
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def test_an_output_directory_that_cannot_be_made_is_named(
     assert f"{out}/mrc2movie.log: the log cannot be written" in capsys.readouterr().err
     report = convert_directory(stacks, out)
     assert [outcome.status for outcome in report.outcomes] == [Status.FAILED] * 2
-    assert f"{out}: Not a directory" in report.outcomes[0].why
+    assert report.outcomes[0].why == f"{out}: the output directory cannot be made (Not a directory)"
 
 
 def test_an_unexpected_error_is_reported_as_our_bug_and_the_batch_goes_on(
@@ -236,13 +236,14 @@ def test_an_unexpected_error_is_reported_as_our_bug_and_the_batch_goes_on(
 ) -> None:
     def fail_once(*arguments: object) -> None:
         monkeypatch.undo()
-        raise ZeroDivisionError("by nought")
+        raise ZeroDivisionError("by nought\x1b[2J")
 
     for options, traceback_shown in (((), False), (("--verbose", "--overwrite"), True)):
         monkeypatch.setattr("mrc2movie.pipeline.choose_range", fail_once)
         assert run(stacks, tmp_path / "out", *options) == 1
         shown = capsys.readouterr().err
-        assert f"{stacks}/a.mrc: unexpected ZeroDivisionError (by nought); this is a bug of mrc2movie" in shown
+        assert f"{stacks}/a.mrc: unexpected ZeroDivisionError (by nought\\x1b[2J); this is a bug of mrc2movie" in shown
+        assert "\x1b" not in shown + (tmp_path / "out" / "mrc2movie.log").read_text()
         assert "1 converted, 1 failed" in shown
         assert ("Traceback" in shown) is traceback_shown
 
@@ -256,10 +257,25 @@ def test_an_unexpected_error_that_is_about_no_file_is_reported_as_our_bug(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*arguments: object) -> None:
-        raise ZeroDivisionError("by nought")
+        raise ZeroDivisionError("by nought\x1b[2J")
 
     monkeypatch.setattr("mrc2movie.batch.plan", fail)
     assert run(stacks, tmp_path / "out", *options) == 1
-    *before, last = capsys.readouterr().err.splitlines()
-    assert f"unexpected ZeroDivisionError (by nought); this is a bug of mrc2movie {__version__}" in last
+    *before, last = (shown := capsys.readouterr().err).splitlines()
+    assert "\x1b" not in shown
+    assert f"unexpected ZeroDivisionError (by nought\\x1b[2J); this is a bug of mrc2movie {__version__}" in last
     assert (before[:1] == ["Traceback (most recent call last):"]) is bool(options)
+
+
+def test_an_input_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"xxx (cannot be looked at \(File name too long\)|does not exist);"):
+        plan(tmp_path / ("x" * 300), tmp_path / "out", Settings())
+
+
+def test_x_contact_and_the_contact_sheet_of_x_do_not_meet(tmp_path: Path) -> None:
+    found = targets(tmp_path, "x.mrc", "x.contact.mrc", "y.contact.mrc")
+    assert found == {
+        "x.contact.mrc": "x.contact.mrc.avi",
+        "x.mrc": "x.avi",
+        "y.contact.mrc": "y.contact.avi",
+    }

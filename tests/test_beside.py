@@ -223,6 +223,22 @@ def test_a_picture_that_is_not_ours_is_left_alone(
     assert names(out) == ["a.avi", "a.contact.png", "a.png"]
 
 
+def test_a_movie_of_another_format_takes_the_pictures_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = noise(tmp_path / "a.mrc", 3, 60, 80), tmp_path / "out"
+    words = (source, out, "--thumbnail", "--contact-sheet")
+    assert closing(capsys, *words) == "1 converted"
+    assert closing(capsys, *words, "--format", "mp4", "--invert") == "1 converted"
+    assert closing(capsys, *words, "--format", "mp4", "--invert") == "1 up to date"
+    assert names(out) == ["a.avi", "a.contact.png", "a.mp4", "a.png"]
+
+
+def test_pictures_are_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise(tmp_path / "a.mrc", 3, 60, 80)
+    words = (tmp_path, tmp_path, "--thumbnail", "--contact-sheet", "--pattern", "a*", "--log", tmp_path / "log")
+    assert closing(capsys, *words) == "1 converted"
+    assert closing(capsys, *words) == "1 up to date"
+
+
 @pytest.mark.parametrize(
     "damage", ['["x"]', "7", '[{"option": 1}]', '[{"option": "thumbnail", "value": 1, "file": 2}]']
 )

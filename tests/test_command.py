@@ -251,3 +251,31 @@ def test_a_c_library_that_cannot_be_told_what_to_keep_is_left_alone(
     monkeypatch.setattr(ctypes, "CDLL", load)
     assert run(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "out") == 0
     assert len(frames(tmp_path / "out/in.avi")) == 6
+
+
+@pytest.mark.skipif(os.name == "nt", reason="written for a POSIX shell")
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>&1 | true"])
+@pytest.mark.parametrize("options", [(), ("--format", "mp4")])
+def test_a_run_that_nobody_hears_converts_all_the_same(tmp_path: Path, closed: str, options: tuple[str, ...]) -> None:
+    source, out = write_mrc(tmp_path / "a.mrc", ramp()), tmp_path / "out"
+    words: list[str | Path] = [COMMAND, source, out, "--playback=forward", *options]
+    shell: list[str | Path] = ["bash", "-o", "pipefail", "-c", f'"$@" {closed}', "bash", *words]
+    assert subprocess.run(shell, check=False).returncode == 0
+    (movie,) = out.glob("a.*")
+    assert len(frames(movie)) == len(ramp())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="written for a POSIX shell")
+def test_info_that_nobody_reads_ends_quietly(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "a.mrc", ramp())
+    shell: list[str | Path] = ["bash", "-o", "pipefail", "-c", '"$@" | true', "bash", COMMAND, "--info"]
+    shell += [source] * 2000
+    result = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_the_demo_is_no_dry_run(tmp_path: Path) -> None:
+    result = installed("--demo", tmp_path / "out", "--dry-run")
+    assert result.returncode == 2
+    assert "--demo writes what it converts; leave --dry-run out" in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """Disks that are full, over quota, failing, read-only or gone: the error is named, and nothing unfinished remains."""
 
 import errno
+import gzip
 import os
 import shutil
 import signal
@@ -20,8 +21,10 @@ from faults import (
     stacks,
     started,
     unfinished,
+    voxels,
     way_options,
 )
+from movies import write_mrc
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="such file systems and signals are not on Windows")
 
@@ -78,13 +81,54 @@ def test_a_write_that_fails_is_named_by_its_cause(
 def test_a_flush_or_a_renaming_that_fails_is_named_by_its_cause(
     tmp_path: Path, call: str, number: int, name: str
 ) -> None:
-    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    source, out = stacks(tmp_path / "in", 2), tmp_path / "out"
     result = installed(source, out, env=faulty(call, ".mrc2movie-", error=number))
     assert result.returncode == 1
     assert f"({name})" in result.stderr
+    assert closing_line(result) == ("2 failed" if number == errno.EIO else "1 failed, 1 not begun")
     assert "Traceback" not in result.stderr
     assert unfinished(out) == []
     assert movies_in(out) == {}
+
+
+@pytest.mark.parametrize("size", range(200, 232, 4))
+def test_a_disk_without_room_for_what_is_unpacked_is_named_and_ends_the_run(tmp_path: Path, size: int) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(2):
+        plain = write_mrc(tmp_path / "plain", voxels(20, 128, 128))
+        (source / f"{number}.mrc.gz").write_bytes(gzip.compress(plain.read_bytes(), 1))
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs") as disk:
+        result = installed(source, disk / "out", "--playback", "backward", "--log", tmp_path / "log")
+        assert result.returncode == 1
+        assert f"in another order, cannot be kept ({FULL}); make room, or take the file's own order" in result.stderr
+        assert closing_line(result) == "1 failed, 1 not begun"
+        assert unfinished(disk) == []
+
+
+def test_a_disk_without_room_for_directories_ends_the_run(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for day in ("a", "b", "c"):
+        stacks(source / day, 1)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "nr_inodes=2", "tmpfs") as disk:
+        result = installed(source, disk / "out", "--recursive", "--log", tmp_path / "log")
+        assert result.returncode == 1
+        assert f"its directory cannot be made ({FULL}); make room" in result.stderr
+        assert closing_line(result) == "1 failed, 2 not begun"
+
+
+def test_an_input_directory_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    stacks(source / "day1", 1)
+    stacks(source / "day2", 1)
+    result = installed(source, out, "--recursive", env=faulty("list", "/in/day2", error=errno.EIO))
+    assert result.returncode == 1
+    assert f"{source}/day2: cannot be listed ({FAILING})" in result.stderr
+    assert closing_line(result) == "2 converted, 1 failed"
+    result = installed(source, out, env=faulty("list", "/in", error=errno.EIO))
+    assert result.returncode == 2
+    assert f"{source} cannot be looked at ({FAILING})" in result.stderr
 
 
 def test_a_disk_that_flushes_no_directories_gets_its_movies_all_the_same(tmp_path: Path) -> None:
@@ -142,6 +186,8 @@ def test_a_read_only_file_system_is_named(tmp_path: Path) -> None:
         result = installed(source, disk / "out", "--overwrite")
         assert result.returncode == 1
         assert "the log cannot be written (Read-only file system)" in result.stderr
+        result = installed(source, disk / "new", "--log", log)
+        assert f"{disk}/new: the output directory cannot be made (Read-only file system)" in result.stderr
 
 
 def test_a_disk_that_becomes_read_only_fails_the_file(tmp_path: Path) -> None:

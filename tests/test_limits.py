@@ -67,6 +67,19 @@ def test_a_file_that_needs_more_memory_than_there_is_fails_and_says_so(tmp_path:
     assert f"{source}: needs more memory than there is; take fewer --jobs" in said
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the address space")
+@pytest.mark.parametrize("megabytes", range(350, 650, 50))
+def test_whatever_there_is_too_little_memory_for_it_is_said_so(tmp_path: Path, megabytes: int) -> None:
+    """Modules, threads, sections, frames."""
+    source = sparse(tmp_path / "large.mrc", 3, 4000, 4000)
+    process = started(source, tmp_path / "out", "--jobs", "2", preexec_fn=lambda: limited(megabytes * 2**20))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    first, *_ = said.splitlines()
+    assert "needs more memory than there is; take fewer --jobs" in first
+    assert said.splitlines()[1:] in ([], ["1 failed"])
+
+
 def threads_of(*words: str | Path) -> int:
     """The most threads that a run has at any time, its own three included: main, signals, and the claim's."""
     process = started(*words)
@@ -163,7 +176,8 @@ def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
         (groups / name).write_text(content)
     (proc / "cgroup").write_text(membership)
     escaped = str(groups).replace(" ", r"\040")
-    (proc / "mountinfo").write_text(f"22 1 0:1 / / rw - ext4 /dev/vda rw\n31 23 0:28 {mount.format(escaped)}\n")
+    others = b"22 1 0:1 / / rw - ext4 /dev/vda rw\n23 1 0:2 / /odd\xff\x85\x1cname rw - tmpfs  rw\n"
+    (proc / "mountinfo").write_bytes(others + f"31 23 0:28 {mount.format(escaped)}\n".encode())
     monkeypatch.setattr(processors, "_PROC", proc)
     monkeypatch.setattr(processors, "_by_affinity", lambda: 64)
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)

@@ -73,6 +73,27 @@ def test_an_output_directory_that_the_user_names_by_a_link_is_taken(tmp_path: Pa
     assert (tmp_path / "real" / "0.avi").exists()
 
 
+def test_a_movie_of_ours_that_became_a_link_to_nothing_is_made_anew(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    assert installed(source, out).returncode == 0
+    (out / "0.avi").unlink()
+    (out / "0.avi").symlink_to(tmp_path / "nothing")
+    assert closing_line(installed(source, out)) == "1 converted"
+    assert not (out / "0.avi").is_symlink()
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_dry_run_names_a_link_in_the_way(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    stacks(source / "day", 1)
+    out.mkdir()
+    (out / "day").symlink_to(tmp_path)
+    for options in (("--dry-run",), ()):
+        result = installed(source, out, "--recursive", "--log", tmp_path / "log", *options)
+        assert result.returncode == 1
+        assert f"{out}/day: is a symbolic link, which is never written through; remove it" in result.stderr
+
+
 def test_a_link_to_a_directory_is_followed_once(tmp_path: Path) -> None:
     source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
     stacks(source / "day1", 1)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,36 @@ def test_a_signal_that_is_echoed_at_once_still_leaves_nothing(tmp_path: Path, lo
     assert result.returncode == 124
     assert result.stderr == f"mrc2movie: terminated; {RESUME}\n"
     assert unfinished(out) == []
+
+
+@pytest.mark.parametrize("reader", ["gone", "asleep"])
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_signal_ends_the_run_clean_when_nobody_hears_of_it(
+    tmp_path: Path, long_run: Path, reader: str, hangs: bool
+) -> None:
+    """Ctrl-C ends tee(1) as well, to which all goes; or who reads has stopped, and the pipe is full."""
+    out, mark = tmp_path / "out", tmp_path / "mark"
+    environment = faulty("read", "long.mrc", after=20, sleep=20 if hangs else 0, mark=mark)
+    reading, writing = os.pipe()
+    words: list[str | Path] = [COMMAND, long_run, out, "--jobs", "1"]
+    process = subprocess.Popen(words, stderr=writing, text=True, env=environment)
+    wait_for(mark, process)
+    if reader == "gone":
+        os.close(reading)
+    else:
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, bytes(4096))
+        os.set_blocking(writing, True)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert time.monotonic() - begin < SECONDS + 0.1  # of slow machines
+    assert unfinished(out) == []
+    os.close(writing)
+    if reader == "asleep":
+        os.close(reading)
 
 
 def test_a_signal_that_is_ignored_remains_so(tmp_path: Path) -> None:

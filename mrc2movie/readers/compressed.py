@@ -189,7 +189,7 @@ class DecompressedStream(Source):
         """Keep what is decompressed from now on in a temporary file."""
         if self._spool is None:
             with saying(*_NOT_KEPT):
-                self._spool = tempfile.TemporaryFile(dir=self._spool_directory)  # noqa: SIM115
+                self._spool = tempfile.TemporaryFile(dir=self._spool_directory, buffering=0)  # noqa: SIM115
             self._restart()
 
     def at(self, offset: int, count: int) -> Fetch:
@@ -198,8 +198,8 @@ class DecompressedStream(Source):
             while self._position < offset + count and (data := self._pull(_SKIP_BYTES)):
                 with self._spool_lock, saying(*_NOT_KEPT):
                     self._spool.seek(self._position - len(data))
-                    self._spool.write(data)
-                    self._spool.flush()  # a full disk is told here
+                    while data:  # a disk that is nearly full takes a part
+                        data = data[self._spool.write(data) :]
             return partial(self._from_spool, self._spool, offset)
         if offset < self._position:
             self._restart()

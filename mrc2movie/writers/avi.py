@@ -5,8 +5,7 @@ OpenCV reports no write error at all, opens nothing without saying so, and crops
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -17,8 +16,9 @@ from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
 from mrc2movie.render import Frame
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
 
-# FFmpeg inside OpenCV writes to standard error unless told before its first use.
+# Both write to standard error: FFmpeg inside OpenCV unless told before its first use, and OpenCV what we say better.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 _COMMON_CODECS = (
     *(MJPG.name, "XVID", "DIVX", "FMP4", "FFV1", "HFYU", "FFVH", "MPNG", "DIV3", "MP42"),
@@ -89,8 +89,8 @@ class JpegAvi(MovieWriter):
         def encode(frame: Frame, position: int) -> Packet:
             cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR if frame.ndim == 2 else cv2.COLOR_RGB2BGR, colour)
             done, packet = cv2.imencode(".jpg", colour, self._parameters)
-            if not done:
-                raise Mrc2movieError(f"OpenCV cannot encode a frame of {self.width} x {self.height} as JPEG")
+            if not done:  # sizes that JPEG cannot hold were refused before
+                raise MemoryError
             return np.asarray(packet, np.uint8)
 
         return encode
@@ -197,12 +197,14 @@ def require_codec(codec: str, fps: float) -> None:
     working = " ".join(name for name in _COMMON_CODECS if _works(name, fps))
     raise UsageError(
         f"--codec {codec}: OpenCV cannot write it into an AVI at {fps:g} frames a second",
-        f"those that work here are {working}",
+        f"those that work here are {working}"
+        if working
+        else f"nor any other: is there room in {tempfile.gettempdir()} to try them?",
     )
 
 
 def _works(codec: str, fps: float) -> bool:
-    with tempfile.TemporaryDirectory() as directory, _quiet_opencv():
+    with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "probe.avi"
         try:
             probe = OpenCvAvi(path, (64, 64), fps, codec)
@@ -214,17 +216,6 @@ def _works(codec: str, fps: float) -> bool:
         except (Mrc2movieError, cv2.error):
             return False
     return True
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """OpenCV prints to standard error why a codec does not open; the caller says it better."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
 
 
 def _opened_again(path: Path, facts: MovieFacts, raw: bool) -> cv2.VideoCapture:

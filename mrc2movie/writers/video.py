@@ -219,7 +219,17 @@ class VideoMovie(MovieWriter):
         except av.error.FFmpegError as error:
             raise Mrc2movieError(
                 f"{self._codec.name} cannot hold frames of {self.width} x {self.height} ({error.strerror})",
-                "take another --codec, or make them smaller with --max-size",
+                "take another --codec, make them smaller with --max-size, or, if memory is short, take fewer --jobs",
+            ) from error
+
+    @contextmanager
+    def _encoding(self) -> Iterator[None]:
+        """Say that an encoder has failed; whatever is wrong with a frame, it is not its size."""
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            raise Mrc2movieError(
+                f"the encoder of {self._codec.name} failed ({error.strerror})", "if memory is short, take fewer --jobs"
             ) from error
 
     def _mux(self, packet: "av.Packet[Any]") -> None:
@@ -295,7 +305,8 @@ class IndependentFrames(VideoMovie):
                 self._open_encoder(encoder.context)
                 for _ in range(phase):  # its numbers begin with 0
                     encoder(canvas, padded)
-            packet = self._without_header(encoder(canvas, padded))
+            with self._encoding():
+                packet = self._without_header(encoder(canvas, padded))
             with self._lock:
                 self._idle[(phase + 1) % self._phases].append(encoder)
             return packet
@@ -357,14 +368,18 @@ class PredictedFrames(VideoMovie):
         frame = packet.reshape((self.height, self.width, 3) if self._in_colour else (self.height, self.width))
         drawn = self._drawing.draw(frame, self._written)
         self._written += 1
-        for encoded in self._own_encoder.encode(drawn):
+        with self._encoding():
+            made = self._own_encoder.encode(drawn)
+        for encoded in made:
             self._mux(encoded)
 
     def close(self) -> None:
         """Encode what is pending, write the index and close the file."""
         if self._open:
             self._open = False
-            for encoded in self._own_encoder.encode(None):
+            with self._encoding():
+                pending = self._own_encoder.encode(None)
+            for encoded in pending:
                 if self._written <= 2:  # x265 leaves it to chance when so few frames are to be decoded: in their order
                     encoded.dts = encoded.pts
                 self._mux(encoded)
