@@ -1,5 +1,6 @@
 """A directory to jobs, jobs to outcomes, outcomes to a report: the loop around `convert`."""
 
+import errno
 import logging
 import os
 import re
@@ -9,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from mrc2movie import __version__
-from mrc2movie.beside import CONTACT_SHEET, is_recorded, picture_paths
+from mrc2movie.beside import CONTACT_SHEET, picture_paths, recorded_as, why_not_beside
 from mrc2movie.errors import (
     TOO_LITTLE_MEMORY,
     DiskFull,
@@ -26,9 +27,9 @@ from mrc2movie.names import fitting
 from mrc2movie.pipeline import convert_claimed
 from mrc2movie.publish import Claim, living_owner, remove_what_dead_runs_left
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
-from mrc2movie.record import record_path, recorded_pictures, why_not_up_to_date
+from mrc2movie.record import record_path, recorded_pictures, recorded_source, why_not_up_to_date
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
-from mrc2movie.settings import Settings
+from mrc2movie.settings import LOG_NAME, Settings
 from mrc2movie.writers import check_codec, suffix
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def run(jobs: Sequence[Job], settings: Settings, watcher: Watcher) -> Report:
     """
     outcomes: list[Outcome] = []
     full = False
-    unmade = {} if settings.dry_run else _prepare(jobs)
+    unmade = {} if settings.dry_run else _prepare(jobs, settings)
     for position, job in enumerate(jobs):
         watcher.job_begins(job, position, len(jobs))
         try:
@@ -84,7 +85,7 @@ def run(jobs: Sequence[Job], settings: Settings, watcher: Watcher) -> Report:
     return Report(tuple(outcomes))
 
 
-def _prepare(jobs: Sequence[Job]) -> Mapping[Path, OutputError]:
+def _prepare(jobs: Sequence[Job], settings: Settings) -> Mapping[Path, OutputError]:
     """Make the output directory, and remove what runs that were killed have left in it.
 
     Should the directory vanish later, it is not made again: its disk may be gone, and then that would be elsewhere.
@@ -99,7 +100,10 @@ def _prepare(jobs: Sequence[Job]) -> Mapping[Path, OutputError]:
                 directory.mkdir(parents=True, exist_ok=True)
         except OutputError as error:
             unmade[directory] = error
-    for directory in {job.target.parent for job in jobs if not _links_between(job)}:
+    directories = {job.target.parent for job in jobs if not _links_between(job)}
+    if settings.recursive:  # also where all inputs are gone
+        directories |= {Path(directory) for job in jobs[:1] for directory, *_ in os.walk(job.output_directory)}
+    for directory in directories:
         remove_what_dead_runs_left(directory)
     return unmade
 
@@ -114,14 +118,14 @@ def plan(source: Path, output_directory: Path, settings: Settings) -> Sequence[J
     """Decide all names, and whether the codec works here, before any work.
 
     Returns:
-        The jobs, in natural order of their inputs (``tilt_9`` before ``tilt_10``).
+        The jobs, in natural order of their inputs (``tilt_9`` before ``tilt_10``), and then what cannot be listed.
 
     Raises:
         UsageError: There is nothing to convert, INPUT or OUTPUT_DIR cannot be looked at, OUTPUT_DIR is a file, or the
             codec cannot be written.
     """
-    check_codec(settings)
     try:
+        check_codec(settings)
         return _jobs(source, output_directory, settings)
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be looked at ({error.strerror})", "name another") from error
@@ -154,7 +158,7 @@ def _jobs(source: Path, output_directory: Path, settings: Settings) -> Sequence[
 
 
 def _inputs(directory: Path, output_directory: Path, settings: Settings, unlisted: dict[Path, str]) -> Iterator[Path]:
-    """The files to convert, without the movies of an earlier run and the pictures beside them.
+    """The files to convert, without what an earlier run made.
 
     No directory is visited twice: links to directories are followed when all directories proper have been visited.
 
@@ -167,15 +171,17 @@ def _inputs(directory: Path, output_directory: Path, settings: Settings, unliste
     Raises:
         OSError: The directory itself cannot be listed.
     """
-    into_itself = _identity(directory) == _identity(output_directory)
-    visited = {_identity(output_directory)} - {_identity(directory)}
+    itself = _identity(directory)
+    output = _identity(output_directory) if output_directory.exists() else None
+    into_itself = output == itself
+    visited = {output} - {itself}
     directories, links = deque([directory]), deque[Path]()
     while directories or links:
         here = directories.popleft() if directories else links.popleft()
-        if (identity := _identity(here)) in visited:
-            continue
-        visited.add(identity)
         try:
+            if (identity := _identity(here)) in visited:
+                continue
+            visited.add(identity)
             entries = _entries(here)
         except OSError as error:
             if here == directory:
@@ -184,33 +190,31 @@ def _inputs(directory: Path, output_directory: Path, settings: Settings, unliste
             continue
         for entry in entries:
             path = here / entry.name
-            if _is_directory(entry):
+            try:
+                is_directory = entry.is_dir()
+            except OSError as error:
+                is_directory = False  # a link; should it be named like a file, the file will be named
+                if settings.recursive and error.errno != errno.ELOOP:
+                    unlisted[path] = f"cannot be looked at ({error.strerror})"
+                    continue
+            if is_directory:
                 if settings.recursive and not entry.name.startswith("."):
                     (links if entry.is_symlink() else directories).append(path)
                 continue
             wanted = fnmatch(entry.name, settings.pattern) if settings.pattern else _named_like_mrc(entry.name)
-            if wanted and not (into_itself and (record_path(path).exists() or is_recorded(path))):
+            is_ours = into_itself and (record_path(path).exists() or recorded_as(path) or entry.name == LOG_NAME)
+            if wanted and not is_ours:
                 yield path
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
     return status.st_dev, status.st_ino
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:
     with os.scandir(directory) as entries:
         return list(entries)
-
-
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads round in a circle
-        return False
 
 
 def _named_like_mrc(name: str) -> bool:
@@ -231,9 +235,13 @@ def _targets(inputs: Sequence[Path], movie_suffix: str) -> list[Path]:
     names = {path: path.with_name(_stem(path.name)) for path in inputs}
     while True:
         # A thumbnail of x.contact would be named like the contact sheet of x.
-        sheets = (name.with_name(name.name + CONTACT_SHEET) for name in names.values())
-        uses = Counter(os.path.normcase(name) for name in (*names.values(), *sheets))
-        meeting = [path for path, name in names.items() if uses[os.path.normcase(name)] > 1 and name != path]
+        pictures = {path: (name, name.with_name(name.name + CONTACT_SHEET)) for path, name in names.items()}
+        uses = Counter(os.path.normcase(name) for both in pictures.values() for name in both)
+        meeting = [
+            path
+            for path, both in pictures.items()
+            if names[path] != path and any(uses[os.path.normcase(name)] > 1 for name in both)
+        ]
         if not meeting:
             return [names[path].with_name(fitting(names[path].name, movie_suffix)) for path in inputs]
         names.update((path, path) for path in meeting)
@@ -264,7 +272,7 @@ def _run(job: Job, settings: Settings, watcher: Watcher, unmade: OutputError | N
     except DiskFull:
         raise
     except LeftToAnotherRun as error:
-        return Outcome(job, Status.LEFT_TO_ANOTHER, str(error))
+        return Outcome(job, Status.LEFT_TO_ANOTHER, error.in_words)
     except Mrc2movieError as error:
         return Outcome(job, Status.FAILED, str(error))
     except OSError as error:
@@ -293,22 +301,25 @@ def _decide(job: Job, settings: Settings) -> Outcome:
         with about(links[0]):
             raise OutputError("is a symbolic link, which is never written through", "remove it")
     if settings.dry_run and (owner := living_owner(job.target)):
-        return Outcome(job, Status.LEFT_TO_ANOTHER, f"process {owner.process}")
-    pictures = picture_paths(job.target, settings)
+        return Outcome(job, Status.LEFT_TO_ANOTHER, owner.in_words)
     if not settings.overwrite:
         ours = {picture.file.name for picture in recorded_pictures(job.target)}
         if record_path(job.target).exists():
             ours.add(job.target.name)
-        for path in (job.target, *pictures.values()):
-            if os.path.lexists(path) and path.name not in ours and not is_recorded(path):
+        for path in (job.target, *picture_paths(job.target, settings).values()):
+            if os.path.lexists(path) and path.name not in ours and not recorded_as(path):
                 why = f"{path} is there without a record and so not ours; --overwrite replaces it"
                 return Outcome(job, Status.LEFT_ALONE, why)
+        other = recorded_source(job.target)
+        if other not in (None, job.source.name) and os.path.lexists(job.target):
+            why = f"{job.target} is the movie of {other}; --overwrite replaces it, or take another OUTPUT_DIR"
+            return Outcome(job, Status.LEFT_ALONE, why)
     if not os.path.lexists(job.target):
         return Outcome(job, Status.PLANNED, "new")
     if settings.overwrite:
         return Outcome(job, Status.PLANNED, "--overwrite")
-    wanted = {option: (path, getattr(settings, option)) for option, path in pictures.items()}
-    changed = why_not_up_to_date(job.target, job.source, settings.movie_options(), wanted)
+    changed = why_not_up_to_date(job.target, job.source, settings.movie_options())
+    changed = changed or why_not_beside(job.target, settings)
     return Outcome(job, Status.PLANNED, changed) if changed else Outcome(job, Status.UP_TO_DATE)
 
 

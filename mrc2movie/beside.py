@@ -40,15 +40,24 @@ def picture_paths(movie: Path, settings: Settings) -> Mapping[str, Path]:
     }
 
 
-def is_recorded(path: Path) -> bool:
-    """Whether a file is a picture beside a movie of ours, of whatever format."""
+def recorded_as(path: Path) -> Sequence[Picture]:
+    """What the records say of a picture: movies of one name and several formats have it together."""
     movies = (
         path.with_name(f"{path.name.removesuffix(suffix)}.{container}")
         for suffix in _SUFFIXES.values()
         if path.name.endswith(suffix)
         for container in FORMATS
     )
-    return any(picture.file.name == path.name for movie in movies for picture in recorded_pictures(movie))
+    return [picture for movie in movies for picture in recorded_pictures(movie) if picture.file.name == path.name]
+
+
+def why_not_beside(movie: Path, settings: Settings) -> str | None:
+    """Which picture is wanted beside a movie and not there as it is wanted, in words; None if none is."""
+    for option, path in picture_paths(movie, settings).items():
+        there = [*recorded_pictures(movie), *recorded_as(path)]
+        if not path.exists() or Picture(option, getattr(settings, option), FileStamp.of(path)) not in there:
+            return f"no {option.replace('_', ' ')} like this yet"
+    return None
 
 
 class Pictures:

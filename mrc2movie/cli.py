@@ -14,14 +14,20 @@ from typing import NoReturn
 
 import mrc2movie
 from mrc2movie import console
-from mrc2movie.errors import TOO_LITTLE_MEMORY, Mrc2movieError, UsageError, lacks_memory
+from mrc2movie.errors import TOO_LITTLE_MEMORY, Mrc2movieError, UsageError, about, lacks_memory, saying
 from mrc2movie.interruption import Signals, Stopped, stopping_on_signals
-from mrc2movie.settings import GROUPS, OPTIONS, PRESETS, Settings
+from mrc2movie.settings import GROUPS, LOG_NAME, OPTIONS, PRESETS, Settings
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, "see mrc2movie --help")
+
+
+def _path(text: str) -> Path:
+    if not text:  # an unset variable of a script; as a path it would be the current directory
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,11 +37,11 @@ def parser() -> argparse.ArgumentParser:
         usage="mrc2movie INPUT OUTPUT_DIR [options]",
         description="Turn every MRC file of a directory (tilt series, tomograms, movies, particles) into a movie.",
         epilog="Options may be written with - or with _. Exit status: 0 all converted or up to date, 1 some input "
-        "failed, 2 wrong usage or nothing to convert, 130 after Ctrl-C, 143 after SIGTERM.",
+        "failed or was left alone, 2 wrong usage or nothing to convert, 130 after Ctrl-C, 143 after SIGTERM.",
         allow_abbrev=False,
     )
-    result.add_argument("input", metavar="INPUT", nargs="?", type=Path, help="a directory, or one file")
-    result.add_argument("output_directory", metavar="OUTPUT_DIR", nargs="?", type=Path, help="where the movies go")
+    result.add_argument("input", metavar="INPUT", nargs="?", type=_path, help="a directory, or one file")
+    result.add_argument("output_directory", metavar="OUTPUT_DIR", nargs="?", type=_path, help="where the movies go")
     for group in GROUPS:
         arguments = result.add_argument_group(group)
         for option in (option for option in OPTIONS if option.group == group):
@@ -59,11 +65,11 @@ def parser() -> argparse.ArgumentParser:
             arguments.add_argument(
                 "--demo",
                 metavar="OUTPUT_DIR",
-                type=Path,
+                type=_path,
                 help="make a small synthetic tilt series and tomogram in OUTPUT_DIR and convert them",
             )
             arguments.add_argument(
-                "--info", metavar="FILE", type=Path, nargs="+", help="say what each FILE is, and convert nothing"
+                "--info", metavar="FILE", type=_path, nargs="+", help="say what each FILE is, and convert nothing"
             )
             arguments.add_argument("--json", action="store_true", help="with --info, say it as JSON")
     return result
@@ -80,9 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Mrc2movieError as error:
         console.show_error(str(error))
         return error.exit_status
-    except BrokenPipeError:  # who reads the answer has gone, and would be missed again at the exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
         if lacks_memory(error):
             console.show_error(TOO_LITTLE_MEMORY)
@@ -110,7 +113,7 @@ def _last_words(stopped: Stopped) -> None:
 
 
 def _run(words: list[str], signals: Signals) -> int:
-    given = vars(parser().parse_args(_with_dashes(words)))
+    given = vars(parser().parse_intermixed_args(_with_dashes(words)))  # options may stand between the two directories
     source, output_directory, demo = (given.pop(name) for name in ("input", "output_directory", "demo"))
     info, as_json = given.pop("info"), given.pop("json")
     settings = Settings(**given)
@@ -132,12 +135,15 @@ def _run(words: list[str], signals: Signals) -> int:
     # Only now: NumPy and OpenCV take longer to import than a help text or a usage error should take.
     with signals.postponed():
         from mrc2movie import batch
+        from mrc2movie.writers import check_codec
 
     if demo is not None:
         from mrc2movie.demo import make_demo
 
-        source, output_directory = make_demo(demo), demo
-    log_file = Path(settings.log) if settings.log else output_directory / "mrc2movie.log"
+        check_codec(settings)
+        with about(demo), saying("the demo cannot be written", "take another OUTPUT_DIR"):
+            source, output_directory = make_demo(demo), demo
+    log_file = Path(settings.log) if settings.log else output_directory / LOG_NAME
     jobs = batch.plan(source, output_directory, settings)
     with console.logging_to(None if settings.dry_run else log_file, settings, words):
         with console.watching(settings) as watcher:

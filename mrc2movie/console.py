@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import mrc2movie
 from mrc2movie.errors import OutputError, about, saying
 from mrc2movie.names import printable
-from mrc2movie.report import Job, Outcome, Report, Status, Watcher
+from mrc2movie.report import NOT_WELL, Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,12 +74,14 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
     level_before = package.level
     package.setLevel(logging.DEBUG)
     if log_file is not None:
-        with about(log_file):
-            if log_file.is_symlink() and not settings.log:
+        with (
+            about(log_file),
+            saying("the log cannot be written", "choose another --log" if settings.log else "take another OUTPUT_DIR"),
+        ):
+            if not settings.log and log_file.is_symlink():
                 raise OutputError("the log is a symbolic link, which is never written through", "name it with --log")
-            with saying("the log cannot be written", "choose another --log"):
-                log_file.parent.mkdir(parents=True, exist_ok=True)
-                file_handler = _LogFile(log_file, encoding="utf-8")
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            file_handler = _LogFile(log_file, encoding="utf-8")
         file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file_handler)
         header = f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}"
@@ -182,7 +184,7 @@ def show_report(report: Report, settings: Settings) -> None:
     if settings.quiet:
         return
     with suppress(OSError):  # nobody hears it
-        if _on_terminal():
+        if _on_terminal() and _shown(report):
             _rich_console().print(_table(report))
         print(counts, file=sys.stderr)
 
@@ -194,21 +196,37 @@ def _table(report: Report) -> Any:
     table = Table(box=None, header_style="bold")
     for title in ("movie", "frames", "MB", "s"):
         table.add_column(title, justify="left" if title == "movie" else "right")
-    shown = report.outcomes if len(report.outcomes) <= _ROWS_AT_MOST else ()
-    for outcome in shown:
+    for outcome in _shown(report):
         name = Text(printable(outcome.job.target.name), overflow="fold")
         if outcome.conversion:
             record = outcome.conversion.record
             size, seconds = f"{record.movie.size / 1e6:.1f}", f"{outcome.conversion.seconds:.1f}"
             table.add_row(name, str(record.frames.frames), size, seconds)
         else:
-            failed = outcome.status in (Status.FAILED, Status.LEFT_ALONE, Status.NOT_BEGUN)
-            table.add_row(name, Text(outcome.status.value, style="red" if failed else "dim"), "", "")
+            table.add_row(
+                name, Text(outcome.status.value, style="red" if outcome.status in NOT_WELL else "dim"), "", ""
+            )
     return table
+
+
+def _shown(report: Report) -> Sequence[Outcome]:
+    """All outcomes; of many, those that somebody must look at."""
+    if len(report.outcomes) <= _ROWS_AT_MOST:
+        return report.outcomes
+    return [outcome for outcome in report.outcomes if outcome.status in NOT_WELL][:_ROWS_AT_MOST]
 
 
 def show_info(files: "Sequence[FileInfo]", as_json: bool) -> None:
     """The answer to ``--info``, on standard output: a table a file on a terminal, aligned text elsewhere, or JSON."""
+    with saying("the answer cannot be written"):
+        try:
+            _print_info(files, as_json)
+            sys.stdout.flush()
+        except BrokenPipeError:  # who reads it has gone, and what is left of it would be missed again at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print_info(files: "Sequence[FileInfo]", as_json: bool) -> None:
     if as_json:
         print(json.dumps([file.as_json() for file in files], indent=1))
     elif sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
@@ -218,7 +236,6 @@ def show_info(files: "Sequence[FileInfo]", as_json: bool) -> None:
             print(printable(str(file.path)))
             for name, value in file.facts().items():
                 print(f"  {name:<12} {printable(value)}")
-    sys.stdout.flush()
 
 
 def _show_info_tables(files: "Sequence[FileInfo]") -> None:

@@ -84,7 +84,8 @@ class Sampling:
 
     Attributes:
         section_voxels: Voxels of a section.
-        step: One voxel in so many is sampled; coprime to the row length, so that no column is preferred.
+        step: One voxel in so many is sampled; coprime to the row length where that can be, so that no column is
+            preferred.
     """
 
     section_voxels: int
@@ -92,12 +93,11 @@ class Sampling:
 
     @classmethod
     def of(cls, sections: int, section_shape: tuple[int, ...]) -> "Sampling":
-        """The sampling that gives at least SAMPLE_VOXELS, or all voxels where there are fewer."""
-        section_voxels = math.prod(section_shape)
-        step = max(1, sections * section_voxels // SAMPLE_VOXELS)
-        while math.gcd(step, math.prod(section_shape[1:])) > 1:
-            step -= 1
-        return cls(section_voxels, step)
+        """The sampling that gives at least SAMPLE_VOXELS, but not twice as many, or all where there are fewer."""
+        section_voxels, row = math.prod(section_shape), math.prod(section_shape[1:])
+        largest = max(1, sections * section_voxels // SAMPLE_VOXELS)
+        steps = range(largest, largest // 2, -1)
+        return cls(section_voxels, min(steps, key=lambda step: math.gcd(step, row)))
 
     def slice(self, position: int) -> slice:
         """Which voxels of the flat section at this position among those shown are in the sample."""
@@ -203,7 +203,10 @@ def choose_range(statistics: Statistics, rule: GreyRule) -> GreyRange:
             low, high = centre - rule.values[0] * spread, centre + rule.values[0] * spread
         case "mad":
             (centre,) = _percentiles(statistics.sample, 50)
-            deviations = np.sort(np.abs(statistics.sample.astype(np.float64) - centre))
+            deviations = statistics.sample.astype(np.result_type(statistics.sample.dtype, np.float32))
+            deviations -= deviations.dtype.type(centre)
+            np.abs(deviations, out=deviations)
+            deviations.sort()
             # For a normal distribution 1.4826 times the median absolute deviation is the standard deviation.
             spread = 1.4826 * _percentiles(deviations, 50)[0]
             low, high = centre - rule.values[0] * spread, centre + rule.values[0] * spread
@@ -222,7 +225,10 @@ def _percentiles(ascending: NDArray[np.generic], *percentiles: float) -> list[fl
 
 
 def _mean_and_deviation(sample: NDArray[np.generic]) -> tuple[float, float]:
-    return float(sample.mean(dtype=np.float64)), float(sample.std(dtype=np.float64))
+    mean = float(sample.mean(dtype=np.float64))
+    blocks = (sample[start : start + _BLOCK_VOXELS] for start in range(0, len(sample), _BLOCK_VOXELS))
+    squares = math.fsum(float(np.square(block.astype(np.float64) - mean).sum()) for block in blocks)
+    return mean, math.sqrt(squares / len(sample))
 
 
 def to_8bit(

@@ -25,9 +25,13 @@ class Mrc2movieError(Exception):
         self.message = message
         self.advice = advice
 
+    @property
+    def in_words(self) -> str:
+        """What happened and what to do, without the file."""
+        return "; ".join(part for part in (self.message, self.advice) if part)
+
     def __str__(self) -> str:
-        place = f"{self.path}: " if self.path else ""
-        return place + "; ".join(part for part in (self.message, self.advice) if part)
+        return f"{self.path}: {self.in_words}" if self.path else self.in_words
 
 
 class UsageError(Mrc2movieError):
@@ -84,7 +88,7 @@ def not_written(what: str, error: OSError, otherwise: str = "") -> OutputError:
         otherwise: What helps instead, if anything.
     """
     full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))
-    advice = ", or ".join(filter(None, (_REMEDIES.get(error.errno), otherwise)))
+    advice = ", or ".join(dict.fromkeys(filter(None, (_REMEDIES.get(error.errno), otherwise))))
     return (DiskFull if full else OutputError)(f"{what} ({error.strerror})", advice)
 
 

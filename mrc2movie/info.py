@@ -83,7 +83,7 @@ def inspect(path: Path, settings: Settings) -> FileInfo:
         with open_volume(path, settings.mode0) as volume:
             description = volume.description
     except InputError as error:
-        return FileInfo(path, error="; ".join(part for part in (error.message, error.advice) if part))
+        return FileInfo(path, error=error.in_words)
     shown = sections_shown(description.shape[0], settings, description.tilts)
     return FileInfo(
         path,

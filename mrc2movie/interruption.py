@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_PATIENCE_SECONDS = 0.25
+_PATIENCE_SECONDS = 0.2
 _ECHO_SECONDS = 0.1
 """A signal that comes so soon after another is the same one: timeout(1) sends it to a process and to its group."""
 
@@ -98,8 +98,11 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
     with ours, theirs:
         guard.start()
         descriptor_before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        handlers_before = {number: signal.signal(number, signals.hear) for number in numbers}
+        handlers_before = {}
         try:
+            with signals.postponed():  # until all is in place
+                for number in numbers:
+                    handlers_before[number] = signal.signal(number, signals.hear)
             yield signals
         except BaseException as error:
             if (stopped := signals.stopped) is None:
@@ -107,12 +110,14 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
             say(stopped)
             raise stopped from error
         finally:
-            signals.hush()
-            theirs.send(b"\0")
-            guard.join()
-            for number, handler in handlers_before.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(descriptor_before)
+            try:
+                signals.hush()
+            finally:  # a signal that came before that was heard
+                theirs.send(b"\0")
+                guard.join()
+                for number, handler in handlers_before.items():
+                    signal.signal(number, handler)
+                signal.set_wakeup_fd(descriptor_before)
 
 
 def _guard(signals: socket.socket, say: Callable[[Stopped], bool]) -> None:
@@ -128,7 +133,7 @@ def _guard(signals: socket.socket, say: Callable[[Stopped], bool]) -> None:
         another = _received(signals, left)
         if another == 0:
             return
-        if another and time.monotonic() - begin > _ECHO_SECONDS:
+        if another in (signal.SIGINT, signal.SIGTERM) and time.monotonic() - begin > _ECHO_SECONDS:
             os._exit(stopped.exit_status)
 
     def end() -> None:

@@ -43,6 +43,13 @@ class Owner:
         return f"{self.machine}-{self.process}-{self.begin}"
 
     @property
+    def in_words(self) -> str:
+        """Which it is."""
+        if not self.process:
+            return "of which nothing is to be seen"
+        return f"process {self.process}{'' if self.is_here else ' on another machine'}"
+
+    @property
     def is_here(self) -> bool:
         """Whether it runs, or ran, where this process does."""
         return self.machine == _machine()
@@ -51,8 +58,8 @@ class Owner:
         """Whether it still runs; None where that cannot be known from here."""
         if not self.is_here:
             return None
-        if self.process == os.getpid():
-            return True
+        if self.process == os.getpid():  # in containers every first process has the same number
+            return self.begin == Owner.me().begin
         begin = _begin(self.process)
         if begin is not None:
             return begin == self.begin
@@ -64,9 +71,9 @@ class Owner:
             return False
         except PermissionError:  # another user's, of which a careful system shows nothing more
             return None
-        # One's own could be seen where there is /proc: it has ended. Elsewhere there is such a process, but who knows
+        # One's own is seen where beginnings are told: it has ended. Elsewhere there is such a process, but who knows
         # whether it is the same.
-        return False if _PROC.is_dir() else None
+        return False if self.begin else None
 
 
 @cache

@@ -41,7 +41,7 @@ from mrc2movie.record import FileStamp, Record, pictures_left, write_record
 from mrc2movie.render import Frame, Look, Preparation, Renderer, mean_of, preparation
 from mrc2movie.sequence import Shown, sections_shown, way_back
 from mrc2movie.settings import GreyRule, Settings
-from mrc2movie.writers import open_movie
+from mrc2movie.writers import check_codec, open_movie
 from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
 
 Result = TypeVar("Result")
@@ -207,11 +207,13 @@ def convert(
         InputError: The source cannot be read, or all its sections are discarded.
         OutputError: The movie cannot be written; `LeftToAnotherRun` where another run is making it.
         Mrc2movieError: The codec cannot hold such frames.
-        UsageError: The target is named for another format than that of the settings.
+        UsageError: The target is named for no format, or for another than that of the settings, or the codec cannot be
+            written here.
     """
     source, target = Path(source), Path(target)
+    settings = _settings_for(target, settings)
     with about(target), Claim(target) as claim:
-        return convert_claimed(source, claim, _settings_for(target, settings), on_section)
+        return convert_claimed(source, claim, settings, on_section)
 
 
 def convert_claimed(source: Path, claim: Claim, settings: Settings, on_section: OnSection) -> Conversion:
@@ -221,7 +223,7 @@ def convert_claimed(source: Path, claim: Claim, settings: Settings, on_section: 
     jobs = settings.jobs or available_processors()
     with (
         about(source),
-        _one_opencv_thread(),
+        _one_opencv_thread,
         _unchanging(source) as read_from,
         open_volume(source, settings.mode0, claim.directory) as file,
         _along_axis(file, settings, jobs, claim.directory, on_section) as volume,
@@ -450,11 +452,17 @@ def write_movie(
 
 def _settings_for(target: Path, settings: Settings | None) -> Settings:
     container = target.suffix[1:].lower()
-    if container not in FORMATS:
-        return settings or Settings()
-    settings = settings or Settings(format=container)
+    if container in FORMATS:
+        settings = settings or Settings(format=container)
+    else:
+        settings = settings or Settings()
+        container = settings.format
+        if container == "avi":  # OpenCV knows the container by the name of the file
+            known = ", ".join(f".{name}" for name in FORMATS)
+            raise UsageError(f"{target.name} is named for no format", f"let its name end in one of {known}")
     if settings.format != container:
         raise UsageError(f"{target.name} is named for another format than {settings.format}", "set format or rename it")
+    check_codec(settings)
     return settings
 
 
@@ -469,12 +477,26 @@ def _finished_or_abandoned(writer: MovieWriter) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    """The workers are the threads: OpenCV must not start its own inside each."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+class _OneOpenCvThread:
+    """The workers are the threads: OpenCV must not start its own inside each, as long as any conversion lasts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._conversions = 0
+        self._before = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._conversions:
+                self._before = cv2.getNumThreads()
+                cv2.setNumThreads(1)
+            self._conversions += 1
+
+    def __exit__(self, *reason: object) -> None:
+        with self._lock:
+            self._conversions -= 1
+            if not self._conversions:
+                cv2.setNumThreads(self._before)
+
+
+_one_opencv_thread = _OneOpenCvThread()

@@ -73,7 +73,7 @@ def _control_groups(proc: Path) -> Iterator[Path]:
 
 def _lines(file: Path) -> list[str]:
     """Mount points have names of any bytes, some of which Python takes for the end of a line."""
-    return file.read_text(errors="surrogateescape").removesuffix("\n").split("\n")
+    return [line for line in file.read_text(errors="surrogateescape").split("\n") if line]
 
 
 def _unescaped(field: str) -> str:

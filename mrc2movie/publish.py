@@ -89,13 +89,8 @@ class Claim:
                 if self._taken():
                     return
                 if owner := _clear(self.directory):
-                    where, advice = "", ""
-                    if not owner.is_here:
-                        where, advice = (
-                            " on another machine",
-                            "if it is dead, the same command carries on in half an hour",
-                        )
-                    raise LeftToAnotherRun(f"is being made by another run (process {owner.process}{where})", advice)
+                    advice = "" if owner.is_here else "if it is dead, the same command carries on in half an hour"
+                    raise LeftToAnotherRun(f"is being made by another run ({owner.in_words})", advice)
         raise OutputError(f"the movie cannot be written: {self.directory.name} cannot be replaced", "remove it")
 
     def _taken(self) -> bool:
@@ -265,6 +260,8 @@ def _entries(directory: Path) -> list[str]:
         return [path.name for path in directory.iterdir()]
     except FileNotFoundError:
         return []
+    except PermissionError:  # another user's, who keeps to himself what is in it
+        return ["?"]
 
 
 def _clear(directory: Path) -> Owner | None:
@@ -294,6 +291,8 @@ def _silent_seconds(directory: Path, entries: list[str], clock: Callable[[Path],
         marked = max(path.stat().st_mtime for path in (directory, *(directory / name for name in entries)))
     except FileNotFoundError:  # just now it has changed
         return 0.0
+    except PermissionError:
+        marked = directory.stat().st_mtime
     return clock(directory.parent) - marked
 
 

@@ -1,7 +1,7 @@
 """The record beside a movie: how it was made, and so whether it is still up to date."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -107,16 +107,13 @@ def write_record(claim: Claim, record: Record) -> None:
     move_into_place(hidden, path, f"its record {path.name}")
 
 
-def why_not_up_to_date(
-    movie: Path, source: Path, settings: dict[str, object], pictures: Mapping[str, tuple[Path, object]]
-) -> str | None:
+def why_not_up_to_date(movie: Path, source: Path, settings: dict[str, object]) -> str | None:
     """What has changed since a recorded movie was made, in words; None if nothing has.
 
     Args:
         movie: The movie.
         source: What it was made from.
         settings: The options that shape it.
-        pictures: Those wanted beside it, with the value of their option, by the name of the option.
     """
     made = _read(record_path(movie))
     if made is None:
@@ -131,13 +128,14 @@ def why_not_up_to_date(
     if not isinstance(then, dict):
         return "its record cannot be read"
     changed = sorted(name for name in settings.keys() | then.keys() if settings.get(name) != then.get(name))
-    if changed:
-        return "other " + ", ".join(changed)
-    recorded = recorded_pictures(movie)
-    for option, (path, value) in pictures.items():
-        if not path.exists() or Picture(option, value, FileStamp.of(path)) not in recorded:
-            return f"no {option.replace('_', ' ')} like this yet"
-    return None
+    return "other " + ", ".join(changed) if changed else None
+
+
+def recorded_source(movie: Path) -> str | None:
+    """The name of the input that a movie was made from; None where its record does not tell."""
+    source = (_read(record_path(movie)) or {}).get("source")
+    name = source.get("name") if isinstance(source, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def recorded_pictures(movie: Path) -> tuple[Picture, ...]:
@@ -162,7 +160,7 @@ def pictures_left(
     """
     options = {picture.option for picture in made_anew}
     left = [picture for picture in recorded_pictures(movie) if picture.option not in options]
-    if left and movie.exists() and why_not_up_to_date(movie, source, settings, {}) is None:
+    if left and movie.exists() and why_not_up_to_date(movie, source, settings) is None:
         return tuple(left)
     return tuple(replace(picture, value=None) for picture in left)
 

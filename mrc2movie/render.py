@@ -230,13 +230,13 @@ def preparation(
                 f"--lowpass {settings.lowpass:g} is coarser than the whole picture of {length_A:.4g} Å, which serves "
                 "instead: there is hardly anything to see"
             )
-        deviation_A = HALF_AMPLITUDE * min(settings.lowpass, length_A)
-        steps.append(Lowpass((deviation_A / sizes[1], deviation_A / sizes[0])))
-        if settings.lowpass < 2 * max(sizes):
+        elif settings.lowpass < 2 * max(sizes):
             warnings.append(
                 f"--lowpass {settings.lowpass:g} is finer than two pixels of {max(sizes):.4g} Å: hardly anything is "
                 "smoothed"
             )
+        deviation_A = HALF_AMPLITUDE * min(settings.lowpass, length_A)
+        steps.append(Lowpass((deviation_A / sizes[1], deviation_A / sizes[0])))
     return Preparation(tuple(steps), prepared, sizes, tuple(notes), tuple(warnings))
 
 

@@ -21,7 +21,8 @@ class Status(Enum):
     NOT_BEGUN = "not begun"
 
 
-_NOT_WELL = (Status.FAILED, Status.LEFT_ALONE, Status.NOT_BEGUN)
+NOT_WELL = (Status.FAILED, Status.LEFT_ALONE, Status.NOT_BEGUN)
+"""What makes a run end with exit status 1."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Report:
     @property
     def exit_status(self) -> int:
         """0 where every movie is there, or would be in a dry run, or is being made by another run; else 1."""
-        return int(any(outcome.status in _NOT_WELL for outcome in self.outcomes))
+        return int(any(outcome.status in NOT_WELL for outcome in self.outcomes))
 
 
 class Watcher:

@@ -1,5 +1,6 @@
 """Every option, declared once: the command line, the API, the validation and the record derive from here."""
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ AUTO_PRESET: Mapping[str, object] = {
 }
 """What ``auto`` stands for before a file is opened, and for files that no preset fits: what the presets agree on."""
 
+LOG_NAME = "mrc2movie.log"
 LABELS = ("tilt", "section", "depth")
 THUMBNAIL_SIZE = 300
 
@@ -100,14 +102,14 @@ class GreyRule:
             return cls(cast(Literal["auto", "minmax"], text))
         kind, _, numbers = text.rpartition(":")
         values = tuple(float(number) for number in numbers.split(","))
-        if not all(math.isfinite(value) for value in values):
+        if not all(math.isfinite(value) for value in values) or text.startswith(":"):
             raise ValueError(text)
         match kind, values:
             case "percentile", (low, high) if 0 <= low < high <= 100:
                 return cls("percentile", values)
-            case "sigma" | "mad", (factor,) if factor > 0:
+            case "sigma" | "mad", (factor,) if 0 < factor <= 1_000_000:
                 return cls(kind, values)
-            case "", (low, high) if low < high:
+            case "", (low, high) if low < high and math.isfinite(high - low):
                 return cls("fixed", values)
         raise ValueError(text)
 
@@ -151,15 +153,22 @@ def _flag() -> Kind:
     return Kind(parse, "True or False", ())
 
 
+def _pair(value: Any, kind: Kind) -> tuple[Any, Any]:
+    if isinstance(value, str):  # which is a sequence, too, of its letters
+        raise TypeError(value)
+    first, second = (kind.parse(number) for number in value)
+    return first, second
+
+
 def _section_range(value: Any) -> object:
-    first, end = (int(number) for number in value)
-    if not 0 <= first < end:
+    first, end = _pair(value, _number(int, 0, 2**31, ""))
+    if first >= end:
         raise ValueError(value)
     return first, end
 
 
 def _end_fractions(value: Any) -> object:
-    start, end = (float(number) for number in value)
+    start, end = _pair(value, _number(float, 0, 1, ""))
     if not (0 <= start < 1 and 0 <= end < 1 and start + end < 1):
         raise ValueError(value)
     return start, end
@@ -300,7 +309,8 @@ class Settings:
         "auto",
         Kind(
             _grey_rule,
-            "auto, minmax, percentile:P,Q (0 <= P < Q <= 100), sigma:K, mad:K (K > 0) or LOW,HIGH (LOW < HIGH)",
+            "auto, minmax, percentile:P,Q (0 <= P < Q <= 100), sigma:K, mad:K (0 < K <= 1000000) or LOW,HIGH "
+            "(LOW < HIGH)",
             "RULE",
         ),
         "picture",
@@ -426,7 +436,7 @@ class Settings:
         "more about each file, seconds a stage, and a traceback where one helps",
         short="-v",
     )
-    log: str | None = _option(None, _text("FILE"), "messages", "append the log to FILE", "OUTPUT_DIR/mrc2movie.log")
+    log: str | None = _option(None, _text("FILE"), "messages", "append the log to FILE", f"OUTPUT_DIR/{LOG_NAME}")
 
     def __new__(cls, **given: object) -> Self:
         """Remember which options are given: these win over a preset."""
@@ -517,3 +527,7 @@ def _options() -> Sequence[Option]:
 
 OPTIONS: Sequence[Option] = _options()
 """All options, in the order of the help."""
+
+# Of __init__, for help(): that of __new__ tells nothing.
+_SELF, *_FIELDS = inspect.signature(Settings.__init__).parameters.values()
+setattr(Settings, "__signature__", inspect.Signature(_FIELDS))  # noqa: B010

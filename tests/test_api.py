@@ -1,10 +1,15 @@
 """The package as a programmer calls it."""
 
+import dataclasses
+import inspect
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from movies import frames, ramp, write_mrc
@@ -121,3 +126,62 @@ def test_processors_and_directories_have_portable_fallbacks(tmp_path: Path, monk
     monkeypatch.setattr(publish, "_KEPT_IN_MEMORY", 100)
     convert(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "x.avi")
     assert len(frames(tmp_path / "x.avi")) == 6
+
+
+@pytest.mark.parametrize("name", ["x", "x.movie", "x.mpg"])
+def test_a_target_that_is_named_for_no_format_is_refused(tmp_path: Path, name: str) -> None:
+    source = write_mrc(tmp_path / "in.mrc", ramp())
+    with pytest.raises(UsageError, match=rf"{name} is named for no format; let its name end in one of \.avi, \.mp4"):
+        convert(source, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mrc"]
+
+
+def test_a_codec_that_cannot_be_written_is_refused_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = write_mrc(tmp_path / "in.mrc", ramp())
+    with pytest.raises(UsageError, match="--codec ZZZZ: OpenCV cannot write it"):
+        convert(source, tmp_path / "x.avi", Settings(codec="ZZZZ"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_opencv_has_its_threads_again_when_the_last_of_several_conversions_ends(tmp_path: Path) -> None:
+    sources = [write_mrc(tmp_path / f"{count}.mrc", ramp(count, 200, 200)) for count in (20, 60)]
+    cv2.setNumThreads(3)
+    during: list[int] = []
+    begun = threading.Event()
+
+    def listen(stage: str, done: int, total: int) -> None:
+        begun.set()
+        during.append(cv2.getNumThreads())
+
+    first = threading.Thread(target=convert, args=(sources[0], tmp_path / "a.avi"), kwargs={"on_section": listen})
+    first.start()
+    begun.wait(60)
+    convert(sources[1], tmp_path / "b.avi", on_section=listen)
+    first.join()
+    assert set(during) == {1}
+    assert cv2.getNumThreads() == 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"discard_range": (1.5, 3)},
+        {"discard_range": "13"},
+        {"discard_percentage": "00"},
+        {"range": "sigma:1e308"},
+        {"range": "-1e308,1e308"},
+        {"range": ":1,2"},
+    ],
+)
+def test_settings_refuse_what_would_mean_something_else(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} .*: must be "):
+        Settings(**wrong)
+
+
+def test_the_signature_of_settings_tells_its_fields() -> None:
+    parameters = inspect.signature(Settings).parameters
+    assert parameters["fps"].default == 30
+    assert list(parameters) == [field.name for field in dataclasses.fields(Settings)]

@@ -276,6 +276,30 @@ def test_x_contact_and_the_contact_sheet_of_x_do_not_meet(tmp_path: Path) -> Non
     found = targets(tmp_path, "x.mrc", "x.contact.mrc", "y.contact.mrc")
     assert found == {
         "x.contact.mrc": "x.contact.mrc.avi",
-        "x.mrc": "x.avi",
+        "x.mrc": "x.mrc.avi",
         "y.contact.mrc": "y.contact.avi",
     }
+    found = targets(tmp_path, "x.contact", pattern="x*")
+    assert (found["x.contact"], found["x.mrc"]) == ("x.contact.avi", "x.mrc.avi")
+
+
+def test_a_movie_of_another_input_is_left_alone(
+    stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a loop over files that takes one at a time."""
+    out, second = tmp_path / "out", write_mrc(stacks / "a.rec", ramp(5))
+    assert run(stacks / "a.mrc", out) == 0
+    before = (out / "a.avi").read_bytes()
+    assert run(second, out) == 1
+    assert f"{out}/a.avi is the movie of a.mrc; --overwrite replaces it" in capsys.readouterr().err
+    assert (out / "a.avi").read_bytes() == before
+    assert run(second, out, "--overwrite") == 0
+    assert run(second, out) == 0
+    assert len(frames(out / "a.avi")) == 8
+
+
+def test_the_log_is_no_input(stacks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (stacks / "notes.txt").unlink()
+    for said in ("2 converted", "2 up to date"):
+        assert run(stacks, stacks, "--pattern", "*") == 0
+        assert capsys.readouterr().err.endswith(f"{said}\n")

@@ -50,13 +50,14 @@ def test_eight_runs_at_once_make_every_movie_once(tmp_path: Path, machines: int,
 def test_eight_runs_of_which_some_are_killed_lose_nothing(tmp_path: Path) -> None:
     source, out = stacks(tmp_path / "in", COUNT, sections=60, rows=128, columns=128), tmp_path / "out"
     runs = [started(source, out, "--jobs", "1") for _ in range(8)]
-    while len(movies_in(out)) < 3:
+    while len(movies_in(out)) < 3 and any(run.poll() is None for run in runs):
         time.sleep(0.005)
     for run in runs[::2]:
         run.kill()
     for run in runs:
         run.communicate(timeout=120)
-    assert [run.returncode for run in runs] == [-signal.SIGKILL, 0] * 4
+    assert [run.returncode for run in runs[1::2]] == [0] * 4
+    assert -signal.SIGKILL in [run.returncode for run in runs[::2]]
     assert {frame_count(movie) for movie in movies_in(out).values()} <= {118}
     assert installed(source, out).returncode == 0
     assert len(movies_in(out)) == COUNT
@@ -102,22 +103,47 @@ def test_a_run_whose_claim_was_taken_for_abandoned_publishes_nothing(tmp_path: P
         assert [path.name for path in claimed.iterdir()] == ["0123456789ab-77-88-0.claim"]
 
 
+AS_ANOTHER_USER = """
+import os, sys
+from pathlib import Path
+from mrc2movie.errors import LeftToAnotherRun, OutputError
+from mrc2movie.publish import Claim, living_owner
+
+os.setuid(12345)
+target = Path(sys.argv[1])
+owner = living_owner(target)
+try:
+    with Claim(target):
+        print("taken")
+except LeftToAnotherRun:
+    print("left to", owner.in_words)
+except OutputError as error:
+    print(owner, error)
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may become another user")
-def test_another_users_claim_in_a_directory_for_all_is_left_to_him() -> None:
-    """Sticky, as /tmp is: nobody may replace what is another's."""
-    program = (
-        "import os, sys; from pathlib import Path; from mrc2movie.publish import Claim; os.setuid(12345)\n"
-        "from mrc2movie.errors import LeftToAnotherRun\n"
-        "try:\n with Claim(Path(sys.argv[1])): print('taken')\n"
-        "except LeftToAnotherRun: print('left')"
-    )
+@pytest.mark.parametrize("secret", [False, True])
+def test_another_users_claim_in_a_directory_for_all_is_left_to_him(secret: bool) -> None:
+    """Sticky, as /tmp is: nobody may replace what is another's; and with umask 077 nobody may look into it."""
     with TemporaryDirectory() as directory:
         Path(directory).chmod(0o1777)
         target = Path(directory) / "a.avi"
-        words = [sys.executable, "-c", program, str(target)]
-        with Claim(target):
-            assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "left\n"
-        assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "taken\n"
+
+        def another_user() -> str:
+            words = [sys.executable, "-c", AS_ANOTHER_USER, str(target)]
+            return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+        with Claim(target) as claim:
+            if secret:
+                claim.directory.chmod(0o700)
+            seen = "of which nothing is to be seen" if secret else f"process {os.getpid()}"
+            assert another_user() == f"left to {seen}"
+            if secret:
+                then = time.time() - 31 * 60
+                os.utime(claim.directory, (then, then))
+                assert "the movie cannot be written (Permission denied)" in another_user()
+        assert another_user() == "taken"
         assert list(Path(directory).iterdir()) == []
 
 

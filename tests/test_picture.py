@@ -191,3 +191,13 @@ def test_the_sample_is_regular_over_all_sections_and_large_enough() -> None:
         assert taken == list(range(0, near.stop * voxels, sampling.step))
         assert sections * voxels // sampling.step >= min(SAMPLE_VOXELS, sections * voxels)
         assert np.gcd(sampling.step, shape[1]) == 1
+
+
+@pytest.mark.parametrize("columns", [960, 5760, 4096, 1, 27720])
+def test_the_sample_is_less_than_twice_as_large_as_it_must_be(columns: int) -> None:
+    """No step below 7 is coprime to 960."""
+    for sections in range(1, 60):
+        step = Sampling.of(sections, (928, columns)).step
+        voxels = sections * 928 * columns
+        assert voxels // step >= min(SAMPLE_VOXELS, voxels)
+        assert step == 1 or voxels / step < 2 * SAMPLE_VOXELS * (1 + 1 / step)

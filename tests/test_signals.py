@@ -90,7 +90,7 @@ def test_a_signal_before_anything_is_begun_ends_the_process_without_a_word(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     source, out, mark = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mark"
-    process = started(source, out, env=faulty("read", "settings.", sleep=0.2, mark=mark))
+    process = started(source, out, env=faulty("read", "settings.", sleep=20, mark=mark))
     wait_for(mark, process)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)

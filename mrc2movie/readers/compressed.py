@@ -213,9 +213,13 @@ class DecompressedStream(Source):
         return partial(_copy, parts)
 
     def _from_spool(self, spool: IO[bytes], offset: int, buffer: memoryview) -> int:
+        done = 0
         with self._spool_lock:
             spool.seek(offset)
-            return _copy([spool.read(len(buffer))], buffer)
+            while data := spool.read(len(buffer) - done):  # no more than 2 GB come at once
+                buffer[done : done + len(data)] = data
+                done += len(data)
+        return done
 
     def _pull(self, count: int) -> bytes:
         """At least one and at most so many of the bytes that follow; none at the end, which is then known."""

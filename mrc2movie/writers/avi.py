@@ -5,7 +5,8 @@ OpenCV reports no write error at all, opens nothing without saying so, and crops
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -204,7 +205,7 @@ def require_codec(codec: str, fps: float) -> None:
 
 
 def _works(codec: str, fps: float) -> bool:
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, _nothing_said():
         path = Path(directory) / "probe.avi"
         try:
             probe = OpenCvAvi(path, (64, 64), fps, codec)
@@ -216,6 +217,23 @@ def _works(codec: str, fps: float) -> bool:
         except (Mrc2movieError, cv2.error):
             return False
     return True
+
+
+@contextmanager
+def _nothing_said() -> Iterator[None]:
+    """OpenCV writes to descriptor 2, past all that it can be told, when it does not know a FourCC."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _opened_again(path: Path, facts: MovieFacts, raw: bool) -> cv2.VideoCapture:

@@ -303,9 +303,9 @@ class IndependentFrames(VideoMovie):
             if encoder is None:
                 encoder = _Encoder(self._configured(_new_encoder(self._codec.encoder)))
                 self._open_encoder(encoder.context)
-                for _ in range(phase):  # its numbers begin with 0
-                    encoder(canvas, padded)
             with self._encoding():
+                while encoder.time % self._phases != phase:  # a new one's numbers begin with 0
+                    encoder(canvas, padded)
                 packet = self._without_header(encoder(canvas, padded))
             with self._lock:
                 self._idle[(phase + 1) % self._phases].append(encoder)
@@ -429,11 +429,22 @@ def _no_higher_priority() -> Iterator[None]:
         yield
         return
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
-    yield
+    before = _real_time_threads(threads)
+    try:
+        yield
+    finally:
+        for thread in _real_time_threads(threads) - before:
+            with suppress(OSError):  # it has ended
+                os.sched_setscheduler(thread, policy, priority)
+
+
+def _real_time_threads(threads: Path) -> set[int]:
+    found = set()
     for thread in [int(path.name) for path in threads.iterdir()]:
         with suppress(OSError):  # it has ended
             if os.sched_getscheduler(thread) == os.SCHED_FIFO:
-                os.sched_setscheduler(thread, policy, priority)
+                found.add(thread)
+    return found
 
 
 @contextmanager
