@@ -170,18 +170,23 @@ def collect(parts: Iterable[Statistics]) -> Statistics:
     return Statistics(minimum, maximum, nonfinite, sample)
 
 
-def choose_range(statistics: Statistics, rule: GreyRule) -> GreyRange:
+def choose_range(statistics: Statistics, rule: GreyRule, rounding: float = 0.0) -> GreyRange:
     """The grey range of a movie; see `STRETCHED` for what ``auto`` does.
 
     A rule that gives no width (a percentile of data that are mostly zero) falls back to minimum and maximum.
+
+    Args:
+        statistics: Of all sections shown.
+        rule: How the range is found.
+        rounding: What rounding may have made of voxels that were alike: their largest difference, relative to them.
     """
     minimum, maximum = statistics.minimum, statistics.maximum
     nonfinite = statistics.nonfinite > 0
     notes, warnings = [], []
     if nonfinite:
         warnings.append(f"{statistics.nonfinite} voxels are NaN or infinite and shown black")
-    if minimum >= maximum:
-        value = minimum if minimum == maximum else 0.0  # 0 stands for none at all: every voxel is black
+    if minimum >= maximum or maximum - minimum <= rounding * max(-minimum, maximum):
+        value = minimum if minimum <= maximum else 0.0  # 0 stands for none at all: every voxel is black
         warnings.append(f"no two {'finite ' if nonfinite else ''}voxels differ: there is no contrast to show")
         return GreyRange(value, value, nonfinite=nonfinite, warnings=tuple(warnings))
     low, high = minimum, maximum

@@ -391,7 +391,15 @@ def measure(showing: Showing, rule: GreyRule, match_mean: bool = False) -> Greys
     shifts: Sequence[float] = ()
     if match_mean:
         parts, shifts = match_means(list(parts))
-    return Greys(choose_range(collect(parts), rule), shifts)
+    return Greys(choose_range(collect(parts), rule, _rounding(showing)), shifts)
+
+
+def _rounding(showing: Showing) -> float:
+    """How far apart equal voxels may come to be, relative to them: twice what was found for each step and for means."""
+    if not showing.preparation.steps and showing.shown.average == 1:
+        return 0.0
+    precise = np.finfo(np.result_type(showing.description.dtype, np.float32))
+    return float(precise.eps) * (8 + showing.shown.average / 4)
 
 
 def write_movie(

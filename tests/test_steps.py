@@ -277,3 +277,31 @@ def test_transforms_take_the_same_steps_but_no_scale_bar(tmp_path: Path, capsys:
     assert run(source, tmp_path / "out", *LOSSLESS, *options) == 0
     assert frames(tmp_path / "out/in.avi")[0].shape == (32, 16)
     assert "--scale-bar: a transform has no length" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"average": 5},
+        {"average": 100},
+        {"max_size": 40},
+        {"bin": 2, "average": 3},
+        {"lowpass": 50, "pixel_size": 5},
+        {"lowpass": 300, "pixel_size": 5, "match_mean": True},
+        {"average": 5, "axis": "y"},
+    ],
+)
+def test_rounding_is_not_shown_as_contrast(tmp_path: Path, options: dict[str, Any]) -> None:
+    for value in (0.1, 123.456, -7.7, 1_000_000.3):
+        source = write_mrc(tmp_path / "in.mrc", np.full((120, 61, 83), value, np.float32))
+        made = convert(source, tmp_path / "in.avi", Settings(playback="forward", quality=100, **options))
+        assert any("there is no contrast to show" in warning for warning in made.record.warnings)
+        assert np.ptp(frames(tmp_path / "in.avi")) == 0
+        assert abs(int(frames(tmp_path / "in.avi")[0][0, 0]) - 128) <= 1
+
+
+def test_small_contrast_on_a_large_offset_is_shown(tmp_path: Path) -> None:
+    voxels = 1_000_000 + np.linspace(0, 8, 12 * 40 * 50, dtype=np.float32).reshape(12, 40, 50)
+    made = convert(write_mrc(tmp_path / "in.mrc", voxels), tmp_path / "in.avi", Settings(average=5))
+    low, high = made.record.grey_range
+    assert high - low > 5
