@@ -134,14 +134,13 @@ def plan(source: Path, output_directory: Path, settings: Settings) -> Sequence[J
 def _jobs(source: Path, output_directory: Path, settings: Settings) -> Sequence[Job]:
     if output_directory.exists() and not output_directory.is_dir():
         raise UsageError(f"{output_directory} is not a directory", "name a directory for the movies")
+    unlisted: dict[Path, str] = {}
     if source.is_dir():
-        unlisted: dict[Path, str] = {}
         inputs = sorted(_inputs(source, output_directory, settings, unlisted), key=_natural)
         wanted = f"matches {settings.pattern}" if settings.pattern else "is named like an MRC file"
         missing = f"no file in {source} {wanted}"
         advice = "choose others with --pattern, look into sub-directories with --recursive"
     else:
-        unlisted = {}
         inputs = [source] if os.path.lexists(source) else []
         missing, advice = f"{source} does not exist", "name a directory or a file"
     if not inputs and not unlisted:

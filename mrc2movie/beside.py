@@ -54,9 +54,11 @@ def recorded_as(path: Path) -> Sequence[Picture]:
 def why_not_beside(movie: Path, settings: Settings) -> str | None:
     """Which picture is wanted beside a movie and not there as it is wanted, in words; None if none is."""
     for option, path in picture_paths(movie, settings).items():
-        there = [*recorded_pictures(movie), *recorded_as(path)]
-        if not path.exists() or Picture(option, getattr(settings, option), FileStamp.of(path)) not in there:
-            return f"no {option.replace('_', ' ')} like this yet"
+        if path.exists():
+            wanted = Picture(option, getattr(settings, option), FileStamp.of(path))
+            if wanted in recorded_pictures(movie) or wanted in recorded_as(path):
+                continue
+        return f"no {option.replace('_', ' ')} like this yet"
     return None
 
 

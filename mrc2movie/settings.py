@@ -169,7 +169,7 @@ def _section_range(value: Any) -> object:
 
 def _end_fractions(value: Any) -> object:
     start, end = _pair(value, _number(float, 0, 1, ""))
-    if not (0 <= start < 1 and 0 <= end < 1 and start + end < 1):
+    if start + end >= 1:
         raise ValueError(value)
     return start, end
 
