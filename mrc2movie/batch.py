@@ -6,11 +6,12 @@ import os
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 from mrc2movie import __version__
-from mrc2movie.beside import CONTACT_SHEET, picture_paths, recorded_as, why_not_beside
+from mrc2movie.beside import CONTACT_SHEET, knows, picture_paths, recorded_as, why_not_beside
 from mrc2movie.errors import (
     TOO_LITTLE_MEMORY,
     DiskFull,
@@ -24,10 +25,10 @@ from mrc2movie.errors import (
     saying,
 )
 from mrc2movie.names import fitting
-from mrc2movie.pipeline import convert_claimed
-from mrc2movie.publish import Claim, living_owner, remove_what_dead_runs_left
+from mrc2movie.pipeline import Conversion, convert_claimed
+from mrc2movie.publish import Claim, living_owner, make_directories, remove_what_dead_runs_left
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
-from mrc2movie.record import record_path, recorded_pictures, recorded_source, why_not_up_to_date
+from mrc2movie.record import RECORD_DIRECTORY, Made, Unusable, load, record_path, refuse_directory_of_another_user
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import LOG_NAME, Settings
 from mrc2movie.writers import check_codec, suffix
@@ -66,12 +67,13 @@ def run(jobs: Sequence[Job], settings: Settings, watcher: Watcher) -> Report:
     A disk that is full ends the run: every other movie would fail as well.
     """
     outcomes: list[Outcome] = []
+    made: dict[tuple[int, int], Path] = {}
     full = False
     unmade = {} if settings.dry_run else _prepare(jobs, settings)
     for position, job in enumerate(jobs):
         watcher.job_begins(job, position, len(jobs))
         try:
-            outcome = _run(job, settings, watcher, unmade.get(job.output_directory))
+            outcome = _run(job, settings, watcher, unmade.get(job.output_directory), made)
         except DiskFull as error:
             outcome, full = Outcome(job, Status.FAILED, str(error)), True
         _log(outcome)
@@ -97,21 +99,30 @@ def _prepare(jobs: Sequence[Job], settings: Settings) -> Mapping[Path, OutputErr
     for directory in {job.output_directory for job in jobs}:
         try:
             with about(directory), saying("the output directory cannot be made"):
-                directory.mkdir(parents=True, exist_ok=True)
+                make_directories(directory)
         except OutputError as error:
             unmade[directory] = error
     directories = {job.target.parent for job in jobs if not _links_between(job)}
     if settings.recursive:  # also where all inputs are gone
-        directories |= {Path(directory) for job in jobs[:1] for directory, *_ in os.walk(job.output_directory)}
+        directories |= {directory for job in jobs[:1] for directory in _directories(job.output_directory)}
     for directory in directories:
         remove_what_dead_runs_left(directory)
     return unmade
 
 
+def _directories(directory: Path) -> Iterator[Path]:
+    """A directory and all below it, as far as they can be listed; `os.walk` of Python 3.11 stops at 1000 levels."""
+    to_list = deque([directory])
+    while to_list:
+        yield (here := to_list.popleft())
+        with suppress(OSError):
+            to_list += (here / entry.name for entry in _entries(here) if entry.is_dir(follow_symlinks=False))
+
+
 def _links_between(job: Job) -> list[Path]:
     """The symbolic links below the output directory through which a movie would be written."""
     below = job.target.relative_to(job.output_directory).parents
-    return [path for parent in list(below)[:-1] if (path := job.output_directory / parent).is_symlink()]
+    return [path for parent in list(below)[:-1] if os.path.islink(path := job.output_directory / parent)]  # noqa: PTH114
 
 
 def plan(source: Path, output_directory: Path, settings: Settings) -> Sequence[Job]:
@@ -146,7 +157,7 @@ def _jobs(source: Path, output_directory: Path, settings: Settings) -> Sequence[
     if not inputs and not unlisted:
         raise UsageError(missing, advice)
     root = source if source.is_dir() else source.parent
-    targets = _targets([path.relative_to(root) for path in inputs], suffix(settings))
+    targets = _targets([path.relative_to(root) for path in inputs], suffix(settings), root, output_directory)
     return [
         *(Job(path, output_directory / target, output_directory) for path, target in zip(inputs, targets, strict=True)),
         *(
@@ -201,9 +212,14 @@ def _inputs(directory: Path, output_directory: Path, settings: Settings, unliste
                     (links if entry.is_symlink() else directories).append(path)
                 continue
             wanted = fnmatch(entry.name, settings.pattern) if settings.pattern else _named_like_mrc(entry.name)
-            is_ours = into_itself and (record_path(path).exists() or recorded_as(path) or entry.name == LOG_NAME)
-            if wanted and not is_ours:
+            if entry.name.startswith(".") and not (settings.pattern or "").startswith("."):
+                continue  # what macOS keeps beside a.mrc is ._a.mrc
+            if wanted and not (into_itself and _is_ours(path)):
                 yield path
+
+
+def _is_ours(path: Path) -> bool:
+    return os.path.lexists(record_path(path)) or bool(recorded_as(path)) or path.name == LOG_NAME
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -229,21 +245,41 @@ def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
     return names, str(path)
 
 
-def _targets(inputs: Sequence[Path], movie_suffix: str) -> list[Path]:
-    """The movie of each input: by its stem, and by its whole name where two stems would meet."""
+def _targets(inputs: Sequence[Path], movie_suffix: str, root: Path, output_directory: Path) -> list[Path]:
+    """The movie of each input: by its stem, and by its whole name where two stems would meet.
+
+    A name once given stays: an input whose movie is recorded keeps it, and only the others make way.
+    """
+
+    def movie(name: Path) -> Path:
+        return name.with_name(fitting(name.name, movie_suffix))
+
     names = {path: path.with_name(_stem(path.name)) for path in inputs}
-    while True:
-        # A thumbnail of x.contact would be named like the contact sheet of x.
-        pictures = {path: (name, name.with_name(name.name + CONTACT_SHEET)) for path, name in names.items()}
-        uses = Counter(os.path.normcase(name) for both in pictures.values() for name in both)
-        meeting = [
-            path
-            for path, both in pictures.items()
-            if names[path] != path and any(uses[os.path.normcase(name)] > 1 for name in both)
-        ]
-        if not meeting:
-            return [names[path].with_name(fitting(names[path].name, movie_suffix)) for path in inputs]
-        names.update((path, path) for path in meeting)
+    meeting = set(_meeting(names))
+    given: dict[Path, Path] = {}
+    for path, short in names.items():
+        if path in meeting or os.path.lexists(record_path(output_directory / movie(path))):
+            recorded = (name for name in (short, path) if _is_recorded(root / path, output_directory / movie(name)))
+            given.update((path, name) for name in recorded if path not in given)
+    names |= given
+    while newcomers := [path for path in _meeting(names) if names[path] != path and path not in given]:
+        names.update((path, path) for path in newcomers)
+    return [movie(names[path]) for path in inputs]
+
+
+def _meeting(names: Mapping[Path, Path]) -> list[Path]:
+    """The inputs that share the name of a movie or of a picture with another."""
+    # A thumbnail of x.contact would be named like the contact sheet of x.
+    pictures = {path: (name, name.with_name(name.name + CONTACT_SHEET)) for path, name in names.items()}
+    uses = Counter(os.path.normcase(name) for both in pictures.values() for name in both)
+    return [path for path, both in pictures.items() if any(uses[os.path.normcase(name)] > 1 for name in both)]
+
+
+def _is_recorded(source: Path, movie: Path) -> bool:
+    found = load(movie)
+    with suppress(OSError):  # the source cannot be looked at: it will be named
+        return isinstance(found, Made) and found.is_of(source, movie)
+    return False
 
 
 def _stem(name: str) -> str:
@@ -254,7 +290,22 @@ def _stem(name: str) -> str:
     return plain.stem if plain.suffix.lower() in PLAIN_SUFFIXES else name
 
 
-def _run(job: Job, settings: Settings, watcher: Watcher, unmade: OutputError | None) -> Outcome:
+def _run(
+    job: Job,
+    settings: Settings,
+    watcher: Watcher,
+    unmade: OutputError | None,
+    made: dict[tuple[int, int], Path],
+) -> Outcome:
+    """Do one job.
+
+    Args:
+        job: The job.
+        settings: All options.
+        watcher: Hears of progress.
+        unmade: Why the output directory cannot be made, if so.
+        made: Gets the movie, by its identity: the inputs of those that this run has made.
+    """
     try:
         if unmade:
             raise unmade
@@ -266,8 +317,14 @@ def _run(job: Job, settings: Settings, watcher: Watcher, unmade: OutputError | N
             decided = _decide(job, settings)  # again: another run may just have made it
             if decided.status is not Status.PLANNED:
                 return decided
+            if job.target.exists() and (other := made.get(_identity(job.target))):
+                why = f"{job.target} is, in this directory, the movie that was just made of {other}; rename one input"
+                return Outcome(job, Status.LEFT_ALONE, why)
             conversion = convert_claimed(job.source, claim, settings, watcher.section_done)
-        return Outcome(job, Status.CONVERTED, decided.why, conversion)
+            made[_identity(job.target)] = job.source
+        _log_conversion(conversion)
+        frames, size = conversion.record.frames.frames, conversion.record.movie.size
+        return Outcome(job, Status.CONVERTED, decided.why, frames, size, conversion.seconds)
     except DiskFull:
         raise
     except LeftToAnotherRun as error:
@@ -285,10 +342,12 @@ def _run(job: Job, settings: Settings, watcher: Watcher, unmade: OutputError | N
 
 
 def _make_directories(job: Job) -> None:
-    """Make the directories between the output directory, which must be there, and the movie."""
+    """Make the directories between the output directory, which must be there, and the movie; check the records'."""
     job.output_directory.stat()
     with about(job.target), saying("its directory cannot be made"):
-        job.target.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(job.target.parent)
+    with about(job.target.parent / RECORD_DIRECTORY):
+        refuse_directory_of_another_user(job.target)
 
 
 def _decide(job: Job, settings: Settings) -> Outcome:
@@ -301,47 +360,74 @@ def _decide(job: Job, settings: Settings) -> Outcome:
             raise OutputError("is a symbolic link, which is never written through", "remove it")
     if settings.dry_run and (owner := living_owner(job.target)):
         return Outcome(job, Status.LEFT_TO_ANOTHER, owner.in_words)
+    wanted = (job.target, *picture_paths(job.target, settings).values())
+    for path in wanted:
+        if path.is_dir() and not path.is_symlink():
+            with about(path):
+                raise OutputError(
+                    "is a directory, where a file is to be written", "rename it, or take another OUTPUT_DIR"
+                )
+    found = load(job.target)
     if not settings.overwrite:
-        ours = {picture.file.name for picture in recorded_pictures(job.target)}
-        if record_path(job.target).exists():
-            ours.add(job.target.name)
-        for path in (job.target, *picture_paths(job.target, settings).values()):
-            if os.path.lexists(path) and path.name not in ours and not recorded_as(path):
-                why = f"{path} is there without a record and so not ours; --overwrite replaces it"
-                return Outcome(job, Status.LEFT_ALONE, why)
-        other = recorded_source(job.target)
-        if other not in (None, job.source.name) and os.path.lexists(job.target):
-            why = f"{job.target} is the movie of {other}; --overwrite replaces it, or take another OUTPUT_DIR"
-            return Outcome(job, Status.LEFT_ALONE, why)
+        for path in wanted:
+            if os.path.lexists(path) and (why := _why_not_ours(path, job, found)):
+                return Outcome(job, Status.LEFT_ALONE, f"{path} {why}")
     if not os.path.lexists(job.target):
         return Outcome(job, Status.PLANNED, "new")
     if settings.overwrite:
         return Outcome(job, Status.PLANNED, "--overwrite")
-    changed = why_not_up_to_date(job.target, job.source, settings.movie_options())
-    changed = changed or why_not_beside(job.target, settings)
+    assert found is not None  # or the movie would not be ours
+    changed = (
+        found.why
+        if isinstance(found, Unusable)
+        else found.why_not_up_to_date(job.target, job.source, settings.movie_options())
+        or why_not_beside(job.target, settings, found)
+    )
     return Outcome(job, Status.PLANNED, changed) if changed else Outcome(job, Status.UP_TO_DATE)
+
+
+def _why_not_ours(path: Path, job: Job, found: Made | Unusable | None) -> str | None:
+    """Why a movie or a picture must not be replaced, in words; None if it may be.
+
+    Args:
+        path: The movie, or a picture beside it.
+        job: What would replace it.
+        found: The record of the job's movie.
+    """
+    is_known = found and (path == job.target or knows(found, path.name))
+    records = [found] if found and is_known else recorded_as(path)
+    if not records:
+        return "is there without a record and so not ours; --overwrite replaces it"
+    for record in records:
+        if isinstance(record, Made) and not record.is_of(job.source, job.target):
+            what = "movie" if path == job.target else "picture"
+            return f"is the {what} of {record.source_shown}; --overwrite replaces it, or take another OUTPUT_DIR"
+    return None
+
+
+def _log_conversion(conversion: Conversion) -> None:
+    source, record, facts = conversion.source, conversion.record, conversion.record.frames
+    for warning in record.warnings:
+        logger.warning("%s: %s", source, warning)
+    for note in record.notes:
+        logger.info("%s: %s", source, note)
+    logger.info(
+        "%s -> %s: %d frames of %d x %d, %.1f MB in %.1f s",
+        *(source, conversion.target, facts.frames, facts.width, facts.height),
+        *(record.movie.size / 1e6, conversion.seconds),
+    )
+    logger.debug(
+        "%s: seconds of all threads: %s",
+        source,
+        ", ".join(f"{stage} {spent:.2f}" for stage, spent in record.seconds.items()),
+    )
 
 
 def _log(outcome: Outcome) -> None:
     job = outcome.job
     match outcome.status:
-        case Status.CONVERTED if outcome.conversion:
-            record = outcome.conversion.record
-            for warning in record.warnings:
-                logger.warning("%s: %s", job.source, warning)
-            for note in record.notes:
-                logger.info("%s: %s", job.source, note)
-            facts = record.frames
-            logger.info(
-                "%s -> %s: %d frames of %d x %d, %.1f MB in %.1f s",
-                *(job.source, job.target, facts.frames, facts.width, facts.height),
-                *(record.movie.size / 1e6, outcome.conversion.seconds),
-            )
-            logger.debug(
-                "%s: seconds of all threads: %s",
-                job.source,
-                ", ".join(f"{stage} {spent:.2f}" for stage, spent in record.seconds.items()),
-            )
+        case Status.CONVERTED:
+            pass  # has been logged
         case Status.FAILED:
             logger.error("%s", outcome.why)
         case Status.LEFT_ALONE:

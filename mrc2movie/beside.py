@@ -1,7 +1,7 @@
 """Pictures beside the movie, a thumbnail and a contact sheet, made of the frames that pass by."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mrc2movie.labels import in_degrees, text_stamp
 from mrc2movie.names import fitting
 from mrc2movie.publish import Claim, flush_to_disk, move_into_place
 from mrc2movie.readers.volume import Description
-from mrc2movie.record import FileStamp, Picture, recorded_pictures
+from mrc2movie.record import FileStamp, Made, Picture, Unusable, load
 from mrc2movie.render import Frame, Shrink
 from mrc2movie.sequence import Shown
 from mrc2movie.settings import Settings
@@ -33,33 +33,70 @@ _PROPORTION = 4 / 3
 
 def picture_paths(movie: Path, settings: Settings) -> Mapping[str, Path]:
     """The pictures that are wanted beside a movie, by the name of their option."""
-    return {
-        option: movie.with_name(fitting(movie.stem, suffix))
-        for option, suffix in _SUFFIXES.items()
-        if getattr(settings, option)
-    }
+    return {option: path for option, path in _all_picture_paths(movie).items() if getattr(settings, option)}
 
 
-def recorded_as(path: Path) -> Sequence[Picture]:
-    """What the records say of a picture: movies of one name and several formats have it together."""
+def _all_picture_paths(movie: Path) -> Mapping[str, Path]:
+    return {option: movie.with_name(fitting(movie.stem, suffix)) for option, suffix in _SUFFIXES.items()}
+
+
+def recorded_as(path: Path) -> Sequence[Made | Unusable]:
+    """The records that know a picture, or may have: movies of one name and several formats have it together."""
     movies = (
         path.with_name(f"{path.name.removesuffix(suffix)}.{container}")
         for suffix in _SUFFIXES.values()
         if path.name.endswith(suffix)
         for container in FORMATS
     )
-    return [picture for movie in movies for picture in recorded_pictures(movie) if picture.file.name == path.name]
+    return [found for movie in movies if (found := load(movie)) and knows(found, path.name)]
 
 
-def why_not_beside(movie: Path, settings: Settings) -> str | None:
-    """Which picture is wanted beside a movie and not there as it is wanted, in words; None if none is."""
+def knows(found: Made | Unusable, picture: str) -> bool:
+    """Whether a record knows a picture by its name, or may have known it."""
+    return isinstance(found, Unusable) or any(each.file.name == picture for each in found.pictures)
+
+
+def why_not_beside(movie: Path, settings: Settings, made: Made) -> str | None:
+    """Which picture is wanted beside a movie and not there as it is wanted, in words; None if none is.
+
+    Args:
+        movie: The movie.
+        settings: Which pictures are wanted.
+        made: What its record keeps.
+    """
     for option, path in picture_paths(movie, settings).items():
         if path.exists():
             wanted = Picture(option, getattr(settings, option), FileStamp.of(path))
-            if wanted in recorded_pictures(movie) or wanted in recorded_as(path):
+            others = (each for each in recorded_as(path) if isinstance(each, Made))
+            if wanted in made.pictures or any(wanted in each.pictures for each in others):
                 continue
         return f"no {option.replace('_', ' ')} like this yet"
     return None
+
+
+def pictures_left(
+    movie: Path, source: Path, settings: dict[str, object], made_anew: Collection[Picture]
+) -> tuple[Picture, ...]:
+    """Those beside a movie that stay as they are while the movie is made anew: they stay ours, and can be replaced.
+
+    Args:
+        movie: The movie as it was.
+        source: What it was made from.
+        settings: The options that will have shaped it.
+        made_anew: The other pictures.
+    """
+    options = {picture.option for picture in made_anew}
+    found = load(movie)
+    if isinstance(found, Unusable):  # it may have kept any of them
+        return tuple(
+            Picture(option, None, FileStamp.of(path))
+            for option, path in _all_picture_paths(movie).items()
+            if option not in options and path.is_file()
+        )
+    left = [picture for picture in found.pictures if picture.option not in options] if found else []
+    if left and found and movie.exists() and found.why_not_up_to_date(movie, source, settings) is None:
+        return tuple(left)
+    return tuple(replace(picture, value=None) for picture in left)
 
 
 class Pictures:

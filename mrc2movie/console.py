@@ -198,10 +198,8 @@ def _table(report: Report) -> Any:
         table.add_column(title, justify="left" if title == "movie" else "right")
     for outcome in _shown(report):
         name = Text(printable(outcome.job.target.name), overflow="fold")
-        if outcome.conversion:
-            record = outcome.conversion.record
-            size, seconds = f"{record.movie.size / 1e6:.1f}", f"{outcome.conversion.seconds:.1f}"
-            table.add_row(name, str(record.frames.frames), size, seconds)
+        if outcome.status is Status.CONVERTED:
+            table.add_row(name, str(outcome.frames), f"{outcome.size / 1e6:.1f}", f"{outcome.seconds:.1f}")
         else:
             table.add_row(
                 name, Text(outcome.status.value, style="red" if outcome.status in NOT_WELL else "dim"), "", ""

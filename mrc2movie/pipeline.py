@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from mrc2movie import __version__
-from mrc2movie.beside import Pictures, publish_pictures, write_pictures
+from mrc2movie.beside import Pictures, pictures_left, publish_pictures, write_pictures
 from mrc2movie.codecs import FORMATS
 from mrc2movie.contrast import (
     GreyRange,
@@ -37,7 +37,7 @@ from mrc2movie.publish import Claim, PacketSpool, flush_to_disk
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.turned import TurnedVolume
 from mrc2movie.readers.volume import Description, Load, Section, SizeLearned, Volume
-from mrc2movie.record import FileStamp, Record, pictures_left, write_record
+from mrc2movie.record import FileStamp, Record, source_paths, write_record
 from mrc2movie.render import Frame, Look, Preparation, Renderer, mean_of, preparation
 from mrc2movie.sequence import Shown, sections_shown, way_back
 from mrc2movie.settings import GreyRule, Settings
@@ -253,6 +253,7 @@ def convert_claimed(source: Path, claim: Claim, settings: Settings, on_section: 
         pictures_made = tuple(each.picture for each in beside)
         record = Record(
             source=read_from.stamp,
+            source_paths=source_paths(source, target),
             movie=replace(made, name=target.name),
             pictures=pictures_made + pictures_left(target, source, asked.movie_options(), pictures_made),
             preset=settings.preset,
@@ -294,7 +295,7 @@ class _Read:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file, self.stamp = _file_and_stamp(path)
+        self._file, self.stamp, self._changed_ns = _file_as_it_is(path)
 
     def check(self) -> None:
         """Refuse what was read if it is no longer what is there.
@@ -303,7 +304,7 @@ class _Read:
             InputError: It is not.
         """
         try:
-            file, stamp = _file_and_stamp(self._path)
+            file, stamp, changed_ns = _file_as_it_is(self._path)
         except OSError as error:
             raise InputError(f"was removed while it was read ({error.strerror})", "bring it back") from error
         if file != self._file:
@@ -312,14 +313,18 @@ class _Read:
             what = f"became {'longer' if stamp.size > self.stamp.size else 'shorter'}"
         elif stamp != self.stamp:
             what = "was written to"
+        elif changed_ns != self._changed_ns:
+            what = "was written to, or its attributes were changed,"
         else:
             return
         raise InputError(f"{what} while it was read", "convert it again when nothing writes to it")
 
 
-def _file_and_stamp(path: Path) -> tuple[tuple[int, int], FileStamp]:
+def _file_as_it_is(path: Path) -> tuple[tuple[int, int], FileStamp, int]:
+    """Which file it is, its stamp, and its ctime: programs such as rsync set the mtime back, but never the ctime."""
     status = path.stat()
-    return (status.st_dev, status.st_ino), FileStamp(path.name, status.st_size, status.st_mtime_ns)
+    stamp = FileStamp(path.name, status.st_size, status.st_mtime_ns)
+    return (status.st_dev, status.st_ino), stamp, status.st_ctime_ns
 
 
 @contextmanager

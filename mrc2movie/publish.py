@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import secrets
+import stat
 import threading
 import time
 from array import array
@@ -224,6 +225,8 @@ def flush_to_disk(path: Path, what: str = "the movie") -> None:
 def move_into_place(hidden: Path, target: Path, what: str) -> None:
     """Give a file its final name, replacing what was there, and make the name last.
 
+    It takes the permissions of the file that it replaces.
+
     Args:
         hidden: The file.
         target: Its name from now on, in a directory of the same file system.
@@ -233,8 +236,45 @@ def move_into_place(hidden: Path, target: Path, what: str) -> None:
         OutputError: It cannot be renamed.
     """
     with saying(f"{what} cannot be moved into place"):
+        _set_permissions(hidden, target)
         hidden.replace(target)
         _flush_directory(target.parent)
+
+
+def _set_permissions(path: Path, target: Path) -> None:
+    """Those of the target where it is a file; else those of a new file, and for the group what the directory gives."""
+    with suppress(OSError):  # some network disks have none
+        there = target.lstat() if os.path.lexists(target) else None
+        if there and stat.S_ISREG(there.st_mode):
+            path.chmod(stat.S_IMODE(there.st_mode) & 0o777)
+        else:
+            _share(path, target.parent, 0o060)
+
+
+def make_directories(directory: Path) -> None:
+    """Make a directory and those above it that are missing, one by one: there may be a thousand.
+
+    Raises:
+        OSError: One cannot be made.
+    """
+    missing = list(itertools.takewhile(lambda path: not path.is_dir(), (directory, *directory.parents)))
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)  # another run may just have made it
+        with suppress(OSError):  # it is another user's
+            _share(path, path.parent, 0o070)
+
+
+def _share(path: Path, directory: Path, bits: int) -> None:
+    """Where the group may write into a directory, let it work with what is new there, as git's core.sharedRepository.
+
+    Args:
+        path: What is new.
+        directory: The directory.
+        bits: The permissions that the group is given, as far as it has them for the directory.
+    """
+    new, above = path.stat(), directory.stat()
+    if above.st_mode & stat.S_IWGRP and above.st_gid == new.st_gid:
+        path.chmod(stat.S_IMODE(new.st_mode) | above.st_mode & bits)
 
 
 def _flush_directory(directory: Path) -> None:

@@ -1,18 +1,20 @@
 """The record beside a movie: how it was made, and so whether it is still up to date."""
 
 import json
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+import os
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from mrc2movie.errors import OutputError, saying
 from mrc2movie.names import fitting
-from mrc2movie.publish import Claim, move_into_place
+from mrc2movie.publish import Claim, make_directories, move_into_place
 from mrc2movie.writers.movie import MovieFacts
 
 RECORD_DIRECTORY = ".mrc2movie"
 _FORMAT = 1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,70 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Record:
-    """How a movie was made.
+class Made:
+    """What decides whether a movie is up to date, and whose it is.
 
     Attributes:
         source: The input.
+        source_paths: Where it was: its absolute path, and its path from the movie's directory; none in old records.
         movie: The movie.
         pictures: Those beside it.
-        preset: The one that shaped it, if any; with ``auto`` the one that was found.
         settings: The options that shape the movie, as they were asked for.
+    """
+
+    source: FileStamp
+    source_paths: tuple[str, ...]
+    movie: FileStamp
+    pictures: tuple[Picture, ...]
+    settings: dict[str, object]
+
+    def is_of(self, source: Path, movie: Path) -> bool:
+        """Whether a file is the input, as it was or changed since.
+
+        The input is known by its path, or, where a directory was moved or is reached another way, by its stamp.
+
+        Args:
+            source: The file.
+            movie: The movie, or another file of its directory.
+
+        Raises:
+            OSError: The file cannot be looked at.
+        """
+        stamp = FileStamp.of(source)
+        same_place = not self.source_paths or not set(self.source_paths).isdisjoint(source_paths(source, movie))
+        return stamp == self.source or (stamp.name == self.source.name and same_place)
+
+    @property
+    def source_shown(self) -> str:
+        """The input, for a message."""
+        return self.source_paths[0] if self.source_paths else self.source.name
+
+    def why_not_up_to_date(self, movie: Path, source: Path, settings: dict[str, object]) -> str | None:
+        """What has changed since the movie was made, in words; None if nothing has.
+
+        The time of the last change of attributes (ctime) does not count: chmod, a link or a copy of a directory would
+        have all movies made anew.
+
+        Args:
+            movie: The movie.
+            source: What it was made from.
+            settings: The options that shape it.
+        """
+        if self.source != FileStamp.of(source):
+            return "the source has changed"
+        if movie.is_symlink() or self.movie != FileStamp.of(movie):
+            return "the movie was changed"
+        then = self.settings
+        changed = sorted(name for name in settings.keys() | then.keys() if settings.get(name) != then.get(name))
+        return "other " + ", ".join(changed) if changed else None
+
+
+@dataclass(frozen=True)
+class Record(Made):
+    """How a movie was made.
+
+    Attributes:
+        preset: The one that shaped it, if any; with ``auto`` the one that was found.
         header: What the reader made of the input's header.
         grey_range: [low, high].
         sections: Section numbers in the order of their first appearance, counted from 0 in file order.
@@ -71,11 +128,7 @@ class Record:
         version: Of this package.
     """
 
-    source: FileStamp
-    movie: FileStamp
-    pictures: tuple[Picture, ...]
     preset: str | None
-    settings: dict[str, object]
     header: dict[str, object]
     grey_range: tuple[float, float]
     sections: tuple[int, ...]
@@ -84,6 +137,26 @@ class Record:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     version: str
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A record that is there and does not help: the movie and its pictures are ours, and are made anew.
+
+    Attributes:
+        why: What is the matter with it.
+    """
+
+    why: str
+
+
+def source_paths(source: Path, movie: Path) -> tuple[str, ...]:
+    """The absolute path of an input without symbolic links before its name, and the path from a movie's directory."""
+    absolute = os.path.join(os.path.realpath(source.parent), source.name)  # noqa: PTH118
+    try:
+        return absolute, os.path.relpath(absolute, os.path.realpath(movie.parent))
+    except ValueError:  # on Windows, on different drives
+        return (absolute,)
 
 
 def record_path(movie: Path) -> Path:
@@ -98,76 +171,70 @@ def write_record(claim: Claim, record: Record) -> None:
         OutputError: It cannot be written.
     """
     path, hidden = record_path(claim.target), claim.beside(".json")
-    text = json.dumps({"format": _FORMAT, **asdict(record)}, indent=1)
+    kept = {field.name: getattr(record, field.name) for field in fields(record)}  # the header may be large: no copy
+    text = json.dumps({"format": _FORMAT, **kept}, indent=1, default=asdict)
     if path.parent.is_symlink():
         raise OutputError(f"{RECORD_DIRECTORY} is a symbolic link, which is never written through", "remove it")
     with saying(f"its record {path.name} cannot be written"):
-        path.parent.mkdir(exist_ok=True)
+        make_directories(path.parent)
         hidden.write_text(text + "\n", encoding="ascii")
     move_into_place(hidden, path, f"its record {path.name}")
 
 
-def why_not_up_to_date(movie: Path, source: Path, settings: dict[str, object]) -> str | None:
-    """What has changed since a recorded movie was made, in words; None if nothing has.
+def refuse_directory_of_another_user(movie: Path) -> None:
+    """Refuse, before any work, to make a movie whose record could not be written.
 
-    Args:
-        movie: The movie.
-        source: What it was made from.
-        settings: The options that shape it.
+    Raises:
+        OutputError: The directory of the records is another user's, who lets nobody else write into it.
     """
-    made = _read(record_path(movie))
-    if made is None:
-        return "its record cannot be read"
-    if made.get("format") != _FORMAT:
-        return "its record is of another version of mrc2movie"
-    if made.get("source") != asdict(FileStamp.of(source)):
-        return "the source has changed"
-    if movie.is_symlink() or made.get("movie") != asdict(FileStamp.of(movie)):
-        return "the movie was changed"
-    then = made.get("settings")
-    if not isinstance(then, dict):
-        return "its record cannot be read"
-    changed = sorted(name for name in settings.keys() | then.keys() if settings.get(name) != then.get(name))
-    return "other " + ", ".join(changed) if changed else None
+    directory = movie.parent / RECORD_DIRECTORY
+    effective = os.access in os.supports_effective_ids
+    if not directory.is_dir() or os.access(directory, os.W_OK | os.X_OK, effective_ids=effective):
+        return
+    if directory.stat().st_uid != os.geteuid():
+        advice = "let its owner give it to your group (chmod g+w), or take another OUTPUT_DIR"
+        raise OutputError("is another user's, and you may not write the records of your movies into it", advice)
 
 
-def recorded_source(movie: Path) -> str | None:
-    """The name of the input that a movie was made from; None where its record does not tell."""
-    source = (_read(record_path(movie)) or {}).get("source")
-    name = source.get("name") if isinstance(source, dict) else None
-    return name if isinstance(name, str) else None
-
-
-def recorded_pictures(movie: Path) -> tuple[Picture, ...]:
-    """Those that were made beside a movie; none where its record cannot be read."""
-    found = (_read(record_path(movie)) or {}).get("pictures", ())
+def load(movie: Path) -> Made | Unusable | None:
+    """What the record of a movie keeps; None where there is no record."""
+    path = record_path(movie)
     try:
-        return tuple(Picture(each["option"], each["value"], FileStamp(**each["file"])) for each in found)
-    except (TypeError, KeyError):
-        return ()
-
-
-def pictures_left(
-    movie: Path, source: Path, settings: dict[str, object], made_anew: Collection[Picture]
-) -> tuple[Picture, ...]:
-    """Those beside a movie that stay as they are while the movie is made anew: they stay ours, and can be replaced.
-
-    Args:
-        movie: The movie as it was.
-        source: What it was made from.
-        settings: The options that will have shaped it.
-        made_anew: The other pictures.
-    """
-    options = {picture.option for picture in made_anew}
-    left = [picture for picture in recorded_pictures(movie) if picture.option not in options]
-    if left and movie.exists() and why_not_up_to_date(movie, source, settings) is None:
-        return tuple(left)
-    return tuple(replace(picture, value=None) for picture in left)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="ascii"))
-    except (OSError, ValueError, RecursionError):
+        if os.path.lexists(path) and not path.is_file():  # a pipe would never end
+            return _CANNOT_BE_READ
+        return _made(json.loads(path.read_text(encoding="ascii")))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return found if isinstance(found, dict) else None
+    except (OSError, ValueError, RecursionError):
+        return _CANNOT_BE_READ
+
+
+_CANNOT_BE_READ = Unusable("its record cannot be read")
+
+
+def _made(found: object) -> Made | Unusable:
+    kept = _typed(found, dict)
+    if kept.get("format") != _FORMAT:
+        return Unusable("its record is of another version of mrc2movie")
+    return Made(
+        source=_stamp(kept.get("source")),
+        source_paths=tuple(_typed(path, str) for path in _typed(kept.get("source_paths", []), list)),
+        movie=_stamp(kept.get("movie")),
+        pictures=tuple(_picture(_typed(picture, dict)) for picture in _typed(kept.get("pictures", []), list)),
+        settings=_typed(kept.get("settings"), dict),
+    )
+
+
+def _picture(found: dict[str, object]) -> Picture:
+    return Picture(_typed(found.get("option"), str), found.get("value"), _stamp(found.get("file")))
+
+
+def _stamp(found: object) -> FileStamp:
+    kept = _typed(found, dict)
+    return FileStamp(_typed(kept.get("name"), str), _typed(kept.get("size"), int), _typed(kept.get("mtime_ns"), int))
+
+
+def _typed(value: object, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise ValueError
+    return value

@@ -3,10 +3,6 @@
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mrc2movie.pipeline import Conversion
 
 
 class Status(Enum):
@@ -44,19 +40,23 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """What became of a job: little, since a run keeps those of all its files.
 
     Attributes:
         job: The job.
         status: What became of it.
         why: The reason, where there is one to give.
-        conversion: The movie that was made, if any.
+        frames: Of the movie that was made, if any.
+        size: Of that movie, in bytes.
+        seconds: From the start of its making to the end.
     """
 
     job: Job
     status: Status
     why: str = ""
-    conversion: "Conversion | None" = None
+    frames: int = 0
+    size: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -291,7 +291,7 @@ def test_a_movie_of_another_input_is_left_alone(
     assert run(stacks / "a.mrc", out) == 0
     before = (out / "a.avi").read_bytes()
     assert run(second, out) == 1
-    assert f"{out}/a.avi is the movie of a.mrc; --overwrite replaces it" in capsys.readouterr().err
+    assert f"{out}/a.avi is the movie of {stacks}/a.mrc; --overwrite replaces it" in capsys.readouterr().err
     assert (out / "a.avi").read_bytes() == before
     assert run(second, out, "--overwrite") == 0
     assert run(second, out) == 0
