@@ -1,12 +1,15 @@
 """A directory to jobs, jobs to outcomes, outcomes to a report: the loop around `convert`."""
 
 import errno
+import hashlib
+import json
 import logging
 import os
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -26,12 +29,31 @@ from mrc2movie.errors import (
 )
 from mrc2movie.names import fitting
 from mrc2movie.pipeline import Conversion, convert_claimed
-from mrc2movie.publish import Claim, living_owner, make_directories, remove_what_dead_runs_left
+from mrc2movie.publish import (
+    RECORD_DIRECTORY,
+    Claim,
+    crashes,
+    forget_crashes,
+    living_owner,
+    make_directories,
+    refuse_directory,
+    remove_what_dead_runs_left,
+)
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
-from mrc2movie.record import RECORD_DIRECTORY, Made, Unusable, load, record_path, refuse_directory_of_another_user
+from mrc2movie.record import (
+    FileStamp,
+    Made,
+    Unusable,
+    load,
+    record_path,
+    refuse_directory_of_another_user,
+)
 from mrc2movie.report import Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import LOG_NAME, Settings
 from mrc2movie.writers import check_codec, suffix
+
+_CRASHES = 2
+"""So many runs may crash while they convert a file before it is skipped."""
 
 logger = logging.getLogger(__name__)
 logger.addHandler(logging.NullHandler())  # who wants to hear of it adds another to this one, or to "mrc2movie"
@@ -313,7 +335,7 @@ def _run(
         if decided.status is not Status.PLANNED or settings.dry_run:
             return decided
         _make_directories(job)
-        with about(job.target), Claim(job.target) as claim:
+        with about(job.target), Claim(job.target, _attempt(job, settings)) as claim:
             decided = _decide(job, settings)  # again: another run may just have made it
             if decided.status is not Status.PLANNED:
                 return decided
@@ -322,6 +344,7 @@ def _run(
                 return Outcome(job, Status.LEFT_ALONE, why)
             conversion = convert_claimed(job.source, claim, settings, watcher.section_done)
             made[_identity(job.target)] = job.source
+            forget_crashes(job.target)
         _log_conversion(conversion)
         frames, size = conversion.record.frames.frames, conversion.record.movie.size
         return Outcome(job, Status.CONVERTED, decided.why, frames, size, conversion.seconds)
@@ -358,32 +381,49 @@ def _decide(job: Job, settings: Settings) -> Outcome:
     if links := _links_between(job):
         with about(links[0]):
             raise OutputError("is a symbolic link, which is never written through", "remove it")
-    if settings.dry_run and (owner := living_owner(job.target)):
-        return Outcome(job, Status.LEFT_TO_ANOTHER, owner.in_words)
     wanted = (job.target, *picture_paths(job.target, settings).values())
-    for path in wanted:
-        if path.is_dir() and not path.is_symlink():
-            with about(path):
-                raise OutputError(
-                    "is a directory, where a file is to be written", "rename it, or take another OUTPUT_DIR"
-                )
+    with about(job.target):
+        for path in (*wanted, record_path(job.target)):
+            refuse_directory(path)
+        owner = living_owner(job.target) if settings.dry_run else None
+    if owner:
+        return Outcome(job, Status.LEFT_TO_ANOTHER, owner.in_words)
     found = load(job.target)
     if not settings.overwrite:
         for path in wanted:
             if os.path.lexists(path) and (why := _why_not_ours(path, job, found)):
                 return Outcome(job, Status.LEFT_ALONE, f"{path} {why}")
-    if not os.path.lexists(job.target):
-        return Outcome(job, Status.PLANNED, "new")
     if settings.overwrite:
-        return Outcome(job, Status.PLANNED, "--overwrite")
+        return Outcome(job, Status.PLANNED, "--overwrite" if os.path.lexists(job.target) else "new")
+    why = _why_to_make(job, settings, found)
+    if not why:
+        return Outcome(job, Status.UP_TO_DATE)
+    crashed = crashes(job.target, _attempt(job, settings))
+    if len(crashed) >= _CRASHES:
+        with about(job.source):
+            what = f"is skipped, since {len(crashed)} runs crashed while they converted it"
+            raise InputError(what, f"--overwrite tries again; please report it with {crashed[-1]}")
+    return Outcome(job, Status.PLANNED, why)
+
+
+def _why_to_make(job: Job, settings: Settings, found: Made | Unusable | None) -> str | None:
+    """Why a movie is to be made, in words; None where it is up to date."""
+    if not os.path.lexists(job.target):
+        return "new"
     assert found is not None  # or the movie would not be ours
-    changed = (
-        found.why
-        if isinstance(found, Unusable)
-        else found.why_not_up_to_date(job.target, job.source, settings.movie_options())
-        or why_not_beside(job.target, settings, found)
-    )
-    return Outcome(job, Status.PLANNED, changed) if changed else Outcome(job, Status.UP_TO_DATE)
+    if isinstance(found, Unusable):
+        return found.why
+    changed = found.why_not_up_to_date(job.target, job.source, settings.movie_options())
+    return changed or why_not_beside(job.target, settings, found)
+
+
+def _attempt(job: Job, settings: Settings) -> str:
+    """Stands for the file as it is, the options and this version: with others the file may be converted well."""
+    try:
+        stamp = asdict(FileStamp.of(job.source))
+    except OSError:
+        return ""
+    return hashlib.sha256(json.dumps([stamp, settings.movie_options(), __version__]).encode()).hexdigest()[:16]
 
 
 def _why_not_ours(path: Path, job: Job, found: Made | Unusable | None) -> str | None:

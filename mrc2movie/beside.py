@@ -12,7 +12,7 @@ from mrc2movie.codecs import FORMATS
 from mrc2movie.errors import saying
 from mrc2movie.labels import in_degrees, text_stamp
 from mrc2movie.names import fitting
-from mrc2movie.publish import Claim, flush_to_disk, move_into_place
+from mrc2movie.publish import Claim, move_into_place
 from mrc2movie.readers.volume import Description
 from mrc2movie.record import FileStamp, Made, Picture, Unusable, load
 from mrc2movie.render import Frame, Shrink
@@ -202,7 +202,6 @@ def _written(name: str, target: Path, frame: Frame, claim: Claim, settings: Sett
     encoded = cv2.imencode(".png", frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
     with saying(f"{target.name} cannot be written"):
         hidden.write_bytes(encoded.tobytes())
-    flush_to_disk(hidden, target.name)
     stamp = replace(FileStamp.of(hidden), name=target.name)
     return Written(hidden, target, Picture(name, getattr(settings, name), stamp))
 

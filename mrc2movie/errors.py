@@ -75,6 +75,8 @@ _REMEDIES = {
     getattr(errno, "EDQUOT", None): "your quota is used up: make room, or ask for more",
     errno.EROFS: "take another OUTPUT_DIR",
     errno.EACCES: "take an OUTPUT_DIR that you may write",
+    errno.EPERM: "take an OUTPUT_DIR where you may rename and remove files",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EIO: "the disk or the way to it is failing: take another OUTPUT_DIR",
 }
 

@@ -5,11 +5,19 @@ and what lies in it, the unfinished movie first of all, is named after the run. 
 replaced by another, so of many runs on one output directory, on whatever machines, one gets it, and the others leave
 that movie to it. A run that was killed is told by its name where it ran, and elsewhere by its silence: as long as it
 lives it marks its claim every minute. What it left is then removed, and no lock remains.
+
+In a directory for all, anybody may put anything where a claim belongs. So claims are never looked into through links,
+only files that a run may have left are removed, and only those of this user.
+
+Should native code crash, a codec's maybe, the interpreter writes a traceback into the claim. It is kept when the claim
+is removed, so that a file that crashes every run is known. A run that was killed from outside leaves none.
 """
 
 import errno
+import faulthandler
 import hashlib
 import itertools
+import math
 import os
 import re
 import secrets
@@ -17,8 +25,9 @@ import stat
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -30,9 +39,14 @@ from mrc2movie.errors import DiskFull, LeftToAnotherRun, OutputError, not_writte
 from mrc2movie.owner import Owner
 from mrc2movie.writers.movie import Packet
 
+RECORD_DIRECTORY = ".mrc2movie"
 _PREFIX = ".mrc2movie-"
 _CLAIM = re.compile(re.escape(_PREFIX) + "([0-9a-f]{16}|new-[0-9a-f]{12})")
 """The names of claims, and of those that are prepared: any other is not ours, and not to be touched."""
+_TEMPORARY = re.compile(r"tmp\w{8}|\.nfs[0-9a-f]+")
+"""The names of files without one, where the file system keeps those until they are closed."""
+_CRASH = ".crash"
+_HOLDS_DIRECTORIES = {os.stat, os.unlink, os.rename} <= os.supports_dir_fd and os.listdir in os.supports_fd
 _BEAT_SECONDS = 60.0
 _SILENT_SECONDS = 30 * 60.0
 """So long a run elsewhere may give no sign of life, through a network that stalls, before it is taken for dead."""
@@ -43,6 +57,8 @@ _ATTEMPTS = 100
 
 _held: "set[Claim]" = set()
 _serial = itertools.count()
+_remaining: dict[Path, Path] = {}
+"""What was prepared in a directory and could not be removed again."""
 
 
 class Claim:
@@ -50,6 +66,8 @@ class Claim:
 
     Args:
         target: The movie.
+        attempt: Stands for what is tried, in 16 hexadecimal digits; where native code crashes, `crashes` finds it by
+            this. Empty where nobody will ask.
 
     Attributes:
         target: The movie.
@@ -58,17 +76,19 @@ class Claim:
 
     Raises:
         LeftToAnotherRun: A run that lives is making the movie.
-        OutputError: The directory cannot be written.
+        OutputError: The directory cannot be written, or something else is in the way.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, attempt: str = "") -> None:
         self.target = target
         self.directory = _claimed_directory(target)
-        self._prepared = target.with_name(f"{_PREFIX}new-{secrets.token_hex(6)}")
         self._stem = f"{Owner.me()}-{next(_serial)}"
+        self._files: list[Path] = []
         # Not the movie itself: ext4 flushes a file that was there before it was opened to be written when it is closed,
         # which is to happen beside the verifying.
-        self._sign = self.directory / (self._stem + ".claim")
+        self._sign = self.beside(".claim")
+        self._prepared = target.with_name(f"{_PREFIX}new-{secrets.token_hex(6)}") / self._sign.name
+        self._crash = self.beside(f".{attempt}{_CRASH}") if attempt else None
         self._descriptor: int | None = None
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="mrc2movie claim")
@@ -76,8 +96,11 @@ class Claim:
     def __enter__(self) -> "Claim":
         _held.add(self)
         try:
+            refuse_directory(self.target)
             self._take()
             self.hidden = self._for_codecs()
+            if self._crash:
+                _crash_file.add(self._crash)
             self._beating.start()
         except BaseException:
             self.__exit__()
@@ -92,26 +115,32 @@ class Claim:
                 if owner := _clear(self.directory):
                     advice = "" if owner.is_here else "if it is dead, the same command carries on in half an hour"
                     raise LeftToAnotherRun(f"is being made by another run ({owner.in_words})", advice)
-        raise OutputError(f"the movie cannot be written: {self.directory.name} cannot be replaced", "remove it")
+        raise _in_the_way(self.directory, "cannot be replaced")
 
     def _taken(self) -> bool:
         """Put a directory in place that is never seen without its owner."""
+        directory = self.target.parent
+        if directory in _remaining:  # where nothing can be removed there must not be more and more
+            _withdraw(_remaining[directory])
+            del _remaining[directory]
         try:
-            self._prepared.mkdir()
-            (self._prepared / self._sign.name).touch(exist_ok=False)
-            self._prepared.rename(self.directory)
+            self._prepared.parent.mkdir()
+            self._prepared.touch(exist_ok=False)
+            self._prepared.parent.rename(self.directory)
         except FileNotFoundError:
-            if not self.target.parent.exists():
+            if not directory.exists():
                 raise
             return False  # who cleans up took it for a leftover, while it was empty
         except OSError as error:
             # EPERM: it is another user's, in a directory where each may replace only his own.
-            is_there = error.errno == errno.EPERM and self.directory.exists()
-            if is_there or error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno in (errno.EPERM, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 return False
             raise
         finally:
-            _remove(self._prepared)
+            try:
+                _withdraw(self._prepared)
+            except OSError:
+                _remaining[directory] = self._prepared
         return True
 
     def _for_codecs(self) -> Path:
@@ -119,12 +148,14 @@ class Claim:
         hidden = self.beside(self.target.suffix)
         if _is_utf8(hidden.absolute()) or not Path("/proc/self/fd").is_dir():
             return hidden
-        self._descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        self._descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         return Path(f"/proc/self/fd/{self._descriptor}") / hidden.name
 
     def beside(self, suffix: str) -> Path:
         """A name for another temporary file of this run."""
-        return self.directory / (self._stem + suffix)
+        path = self.directory / (self._stem + suffix)
+        self._files.append(path)
+        return path
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT_SECONDS):
@@ -167,8 +198,13 @@ class Claim:
 
     def remove(self) -> None:
         """Remove the unfinished movie and the claim, as far as they are this run's; from any thread."""
-        _remove(self._prepared)
-        _remove(self.directory, only=self._stem + ".")
+        with suppress(OSError):
+            _withdraw(self._prepared)
+        for path in list(self._files):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.directory.rmdir()
 
     def __exit__(
         self,
@@ -179,6 +215,8 @@ class Claim:
         self._ended.set()
         if self._beating.ident is not None:
             self._beating.join()
+        if self._crash:
+            _crash_file.remove(self._crash)
         self.remove()
         _held.discard(self)
         if self._descriptor is not None:
@@ -186,19 +224,90 @@ class Claim:
             self._descriptor = None
 
 
+def _withdraw(prepared: Path) -> None:
+    """Remove a prepared claim with the file in it, without another descriptor: there may be none left."""
+    prepared.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        prepared.parent.rmdir()
+
+
+class _CrashFile:
+    """Where the interpreter writes a traceback should native code crash: one file, in every claim of this process.
+
+    Nothing is done where the interpreter was told to write tracebacks elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: list[Path] = []
+        self._file: IO[bytes] | None = None
+
+    def add(self, name: Path) -> None:
+        """Give the file another name; the first one makes it."""
+        with self._lock, suppress(OSError):  # a movie can be made without it
+            self._names.append(name)
+            if len(self._names) > 1:
+                name.hardlink_to(self._names[0])
+            elif not faulthandler.is_enabled():
+                self._file = name.open("xb")
+                faulthandler.enable(self._file)
+
+    def remove(self, name: Path) -> None:
+        """Remove a name; with the last one the file is closed."""
+        with self._lock:
+            if name in self._names:
+                self._names.remove(name)
+            if not self._names and self._file is not None:
+                faulthandler.disable()
+                self._file.close()
+                self._file = None
+
+
+_crash_file = _CrashFile()
+
+
+def crashes(target: Path, attempt: str) -> Sequence[Path]:
+    """The tracebacks of the runs that crashed while they tried to make a movie.
+
+    Args:
+        target: The movie.
+        attempt: What was tried; see `Claim`.
+    """
+    return sorted(_crashes(target.parent).glob(f"{_key(_claimed_directory(target))}-*.{attempt}{_CRASH}"))
+
+
+def forget_crashes(target: Path) -> None:
+    """Remove the tracebacks of all attempts at a movie; what cannot be removed remains."""
+    with suppress(OSError):
+        for path in _crashes(target.parent).glob(f"{_key(_claimed_directory(target))}-*{_CRASH}"):
+            path.unlink()
+        _crashes(target.parent).rmdir()
+
+
+def _crashes(directory: Path) -> Path:
+    return directory / RECORD_DIRECTORY / "crashes"
+
+
+def _key(claimed: Path) -> str:
+    return claimed.name.removeprefix(_PREFIX)
+
+
 def living_owner(target: Path) -> Owner | None:
-    """The run that is making a movie now, if any; nothing is touched."""
-    directory = _claimed_directory(target)
-    entries = _entries(directory)
-    return _living(directory, entries, lambda _: time.time()) if entries else None
+    """The run that is making a movie now, if any; nothing is touched.
+
+    Raises:
+        OutputError: What is no claim is in the way.
+    """
+    with _found(_claimed_directory(target)) as found:
+        return found.living(lambda _: time.time()) if found else None
 
 
 def remove_what_dead_runs_left(directory: Path) -> None:
     """Remove the claims of runs that have died, whatever their targets; what cannot be removed remains."""
     with suppress(OSError):
         for entry in sorted(directory.iterdir()):
-            if _CLAIM.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink():
-                with suppress(OSError):
+            if _CLAIM.fullmatch(entry.name):
+                with suppress(OSError, OutputError):
                     _clear(entry)
 
 
@@ -206,6 +315,16 @@ def give_up_claims() -> None:
     """Remove all that is unfinished in this process, which is about to end."""
     for claim in list(_held):
         claim.remove()
+
+
+def refuse_directory(path: Path) -> None:
+    """Refuse to make a file where a directory is.
+
+    Raises:
+        OutputError: There is one.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise OutputError(f"the directory {path} is where a file belongs", "rename it, or take another OUTPUT_DIR")
 
 
 def flush_to_disk(path: Path, what: str = "the movie") -> None:
@@ -219,22 +338,23 @@ def flush_to_disk(path: Path, what: str = "the movie") -> None:
         OutputError: The disk reports that it is not.
     """
     with saying(f"{what} cannot be flushed to the disk"), path.open("rb+") as file:
-        os.fsync(file.fileno())
+        _flush(file.fileno())
 
 
 def move_into_place(hidden: Path, target: Path, what: str) -> None:
-    """Give a file its final name, replacing what was there, and make the name last.
+    """Give a file its final name when it is on the disk, replacing what was there, and make the name last.
 
     It takes the permissions of the file that it replaces.
 
     Args:
-        hidden: The file.
+        hidden: The file; flushing it is quick where that was done before.
         target: Its name from now on, in a directory of the same file system.
         what: What it is, for the message.
 
     Raises:
-        OutputError: It cannot be renamed.
+        OutputError: It cannot be flushed or renamed.
     """
+    flush_to_disk(hidden, what)
     with saying(f"{what} cannot be moved into place"):
         _set_permissions(hidden, target)
         hidden.replace(target)
@@ -282,12 +402,17 @@ def _flush_directory(directory: Path) -> None:
         return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks flush no directories
-            raise
+        _flush(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks flush no directories, some no files
+            raise
 
 
 def _claimed_directory(target: Path) -> Path:
@@ -295,63 +420,147 @@ def _claimed_directory(target: Path) -> Path:
     return target.with_name(_PREFIX + hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16])
 
 
-def _entries(directory: Path) -> list[str]:
+@dataclass(frozen=True)
+class _Found:
+    """A claim as it lies there.
+
+    Attributes:
+        path: Its name.
+        descriptor: Holds it open, so that all is done in this directory whatever takes its name; None where the system
+            does not let directories be held open, or this user not look into it.
+        status: Of the directory.
+        names: What is in it; None where this user may not look into it.
+    """
+
+    path: Path
+    descriptor: int | None
+    status: os.stat_result
+    names: Sequence[str] | None
+
+    def living(self, clock: Callable[[Path], float]) -> Owner | None:
+        """The run that is making the movie, if it lives; an unknown owner is taken for alive unless it was silent."""
+        owners = [owner for owner in map(Owner.of, self.names or ()) if owner]
+        if not owners and self.names is not None and not any(map(_TEMPORARY.fullmatch, self.names)):
+            return None
+        for owner in owners or [Owner("", 0, 0)]:
+            alive = owner.is_alive()
+            if alive or (alive is None and clock(self.path.parent) - self._last_mark() < _SILENT_SECONDS):
+                return owner
+        return None
+
+    def _last_mark(self) -> float:
+        """When it was marked or written into for the last time."""
+        try:
+            return max([self.status.st_mtime, *(self._stat(name).st_mtime for name in self.names or ())])
+        except FileNotFoundError:  # just now it has changed
+            return math.inf
+
+    def remove(self) -> None:
+        """Remove all that a run may have left in it; tracebacks of crashes are kept elsewhere.
+
+        Raises:
+            OutputError: Something else is in it, or cannot be removed.
+        """
+        for name in self.names or ():
+            if not (Owner.of(name) or _TEMPORARY.fullmatch(name)):
+                raise _in_the_way(self.path / name, "does not belong there")
+        for name in self.names or ():
+            with (
+                saying(f"{self.path / name} is in the way and cannot be removed", "remove it"),
+                suppress(FileNotFoundError),
+            ):
+                if name.endswith(_CRASH):
+                    self._keep(name)
+                os.unlink(self._at(name), dir_fd=self.descriptor)
+
+    def _keep(self, name: str) -> None:
+        kept = _crashes(self.path.parent)
+        if self._stat(name).st_size and not kept.parent.is_symlink():
+            with suppress(OSError):  # then the next run tries once more
+                kept.mkdir(parents=True, exist_ok=True)
+                os.rename(self._at(name), kept / f"{_key(self.path)}-{name}", src_dir_fd=self.descriptor)
+
+    def _stat(self, name: str) -> os.stat_result:
+        return os.stat(self._at(name), dir_fd=self.descriptor, follow_symlinks=False)
+
+    def _at(self, name: str) -> str | Path:
+        return name if self.descriptor is not None else self.path / name
+
+
+@contextmanager
+def _found(path: Path) -> Iterator[_Found | None]:
+    """What lies where a claim belongs; None where nothing does.
+
+    Raises:
+        OutputError: It is a link or a file.
+    """
+    descriptor, names = None, None
     try:
-        return [path.name for path in directory.iterdir()]
-    except FileNotFoundError:
-        return []
-    except PermissionError:  # another user's, who keeps to himself what is in it
-        return ["?"]
+        try:
+            status = path.lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                raise _in_the_way(path, "is a link" if stat.S_ISLNK(status.st_mode) else "is a file")
+            with suppress(PermissionError):
+                if _HOLDS_DIRECTORIES:
+                    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                    status = os.fstat(descriptor)
+                names = os.listdir(path if descriptor is None else descriptor)  # noqa: PTH208
+            found = _Found(path, descriptor, status, names)
+        except FileNotFoundError:
+            found = None
+        yield found
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _clear(directory: Path) -> Owner | None:
-    """Remove a claim, unless it is a living run's, which is then returned."""
-    entries = _entries(directory)
-    if entries and (owner := _living(directory, entries, _clock_of)):
-        return owner
-    for name in entries:
-        (directory / name).unlink(missing_ok=True)
-    with suppress(OSError):  # it is gone, or was claimed again
-        directory.rmdir()
-    return None
+def _in_the_way(path: Path, why: str, advice: str = "remove it") -> OutputError:
+    return OutputError(f"the movie cannot be written: {path} is in the way, and {why}", advice)
 
 
-def _living(directory: Path, entries: list[str], clock: Callable[[Path], float]) -> Owner | None:
-    owners = [owner for owner in map(Owner.of, entries) if owner]
-    for owner in owners or [Owner("", 0, 0)]:  # files without one belong to nobody known
-        alive = owner.is_alive()
-        if alive or (alive is None and _silent_seconds(directory, entries, clock) < _SILENT_SECONDS):
+def _clear(path: Path) -> Owner | None:
+    """Remove a claim, unless it is a living run's, which is then returned.
+
+    Raises:
+        OutputError: It is no claim, or another user's.
+    """
+    with _found(path) as found:
+        if found is None:
+            return None
+        if owner := found.living(_clock_of):
             return owner
+        if found.status.st_uid != _user_by(path.parent):
+            try:
+                user = path.owner()
+            except (KeyError, OSError):
+                user = str(found.status.st_uid)
+            advice = "let this user remove it, or take another OUTPUT_DIR"
+            raise _in_the_way(path, f"belongs to another user ({user})", advice)
+        found.remove()
+    with suppress(OSError):  # it is gone, or was claimed again
+        path.rmdir()
     return None
-
-
-def _silent_seconds(directory: Path, entries: list[str], clock: Callable[[Path], float]) -> float:
-    """How long ago a claim was marked, or written into."""
-    try:
-        marked = max(path.stat().st_mtime for path in (directory, *(directory / name for name in entries)))
-    except FileNotFoundError:  # just now it has changed
-        return 0.0
-    except PermissionError:
-        marked = directory.stat().st_mtime
-    return clock(directory.parent) - marked
 
 
 def _clock_of(directory: Path) -> float:
     """The time by the clock that stamps the files of a directory: that of a server may go otherwise."""
+    made = _stamp(directory)
+    return made.st_mtime if made else 0.0  # where nothing can be written nothing can be removed
+
+
+def _user_by(directory: Path) -> int:
+    """The number by which a file system knows this user: that of a server may be another."""
+    made = _stamp(directory)
+    return made.st_uid if made else getattr(os, "geteuid", int)()
+
+
+def _stamp(directory: Path) -> os.stat_result | None:
+    """The status of a file that is made now; None where none can be made."""
     try:
-        with TemporaryFile(dir=directory) as stamped:
-            return os.fstat(stamped.fileno()).st_mtime
-    except OSError:  # where nothing can be written nothing can be removed
-        return 0.0
-
-
-def _remove(directory: Path, only: str = "") -> None:
-    """Remove a directory with its files, or those that begin so; what cannot be removed remains."""
-    with suppress(OSError):
-        for name in _entries(directory):
-            if name.startswith(only):
-                (directory / name).unlink(missing_ok=True)
-        directory.rmdir()
+        with TemporaryFile(dir=directory) as made:
+            return os.fstat(made.fileno())
+    except OSError:
+        return None
 
 
 def _is_utf8(path: Path) -> bool:
@@ -367,7 +576,7 @@ def _try_to_write(directory: Path) -> None:
         left = _PROBE_BYTES
         while left:
             left -= probe.write(bytes(left)) or 0
-        os.fsync(probe.fileno())
+        _flush(probe.fileno())
 
 
 class PacketSpool:

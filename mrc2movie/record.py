@@ -8,10 +8,9 @@ from typing import TypeVar
 
 from mrc2movie.errors import OutputError, saying
 from mrc2movie.names import fitting
-from mrc2movie.publish import Claim, make_directories, move_into_place
+from mrc2movie.publish import RECORD_DIRECTORY, Claim, make_directories, move_into_place
 from mrc2movie.writers.movie import MovieFacts
 
-RECORD_DIRECTORY = ".mrc2movie"
 _FORMAT = 1
 
 T = TypeVar("T")

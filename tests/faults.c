@@ -1,13 +1,17 @@
 /* A library to be preloaded: lets one kind of system call fail, hang or kill the process, for files whose path matches.
 
-   FAULT_CALL   write, read, fsync, rename, list, create, or step: whatever changes a directory, and fsync
+   FAULT_CALL   write, read, fsync, rename, list, create, remove: also rename, or step: whatever changes a directory, and
+                fsync
    FAULT_MATCH  a part of the path
    FAULT_AFTER  so many calls (for write: bytes) go well
    FAULT_ERROR  then fails with this errno,
    FAULT_SLEEP  or hangs for so many seconds whatever signals come, as calls to a disk that does not answer do,
    FAULT_KILL   or kills the process
+   FAULT_CRASH  or crashes, as native code does
+   FAULT_SHORT  or writes only half of what it is given
    FAULT_ONCE   and then no more
-   FAULT_MARK   a file that is made when it begins */
+   FAULT_MARK   a file that is made when it begins
+   FAULT_LOG    a file that gets a line for each call: call, path, and for a renaming the new path, with tabs between */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -38,6 +42,7 @@ static int fault(const char *call, const char *path, long amount) {
     const char *mark = getenv("FAULT_MARK"), *sleep = getenv("FAULT_SLEEP"), *error = getenv("FAULT_ERROR");
     if (mark) syscall(SYS_close, syscall(SYS_openat, AT_FDCWD, mark, O_CREAT | O_WRONLY, 0666));
     if (getenv("FAULT_KILL")) kill(getpid(), SIGKILL);
+    if (getenv("FAULT_CRASH")) raise(SIGSEGV);
     if (sleep) {
         struct timespec left = {atol(sleep), fmod(atof(sleep), 1) * 1e9};
         while (nanosleep(&left, &left) && errno == EINTR) {}
@@ -47,15 +52,36 @@ static int fault(const char *call, const char *path, long amount) {
     return 1;
 }
 
-static int fault_on(const char *call, int descriptor, long amount) {
-    char link[64], path[4096];
+static const char *path_of(int descriptor, char path[4096]) {
+    char link[64];
     int before = errno;
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-    ssize_t length = readlink(link, path, sizeof path - 1);
+    ssize_t length = readlink(link, path, 4095);
     errno = before;
-    if (length < 0) return 0;
+    if (length < 0) return NULL;
     path[length] = 0;
-    return fault(call, path, amount);
+    return path;
+}
+
+static int fault_on(const char *call, int descriptor, long amount) {
+    char path[4096];
+    return fault(call, path_of(descriptor, path), amount);
+}
+
+static void note(const char *call, const char *path, const char *to) {
+    const char *log = getenv("FAULT_LOG");
+    if (!log || !path) return;
+    char line[9000];
+    int length = snprintf(line, sizeof line, "%s\t%s\t%s\n", call, path, to), before = errno;
+    long file = syscall(SYS_openat, AT_FDCWD, log, O_CREAT | O_WRONLY | O_APPEND, 0666);
+    syscall(SYS_write, file, line, length);
+    syscall(SYS_close, file);
+    errno = before;
+}
+
+static void note_on(const char *call, int descriptor) {
+    char path[4096];
+    if (getenv("FAULT_LOG")) note(call, path_of(descriptor, path), "");
 }
 
 #define REAL(name) static __typeof__(&name) real; if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
@@ -63,11 +89,16 @@ static int fault_on(const char *call, int descriptor, long amount) {
     type name parameters { REAL(name); if (fault_on(call, descriptor, amount)) return -1; return real arguments; }
 #define ON_PATH(call, type, failed, name, parameters, arguments) \
     type name parameters { REAL(name); \
-        if (fault(call, path, 1) || fault("step", path, 1)) return failed; return real arguments; }
+        if (fault(call, path, 1) || fault("step", path, 1)) return failed; \
+        note(#name, path, ""); \
+        return real arguments; }
+#define WRITING(name, parameters, arguments) \
+    ssize_t name parameters { REAL(name); if (fault_on("write", descriptor, size)) return -1; \
+        if (broken && size > 1 && getenv("FAULT_SHORT")) size /= 2; \
+        note_on("write", descriptor); return real arguments; }
 
-ON_DESCRIPTOR("write", size, ssize_t, write, (int descriptor, const void *data, size_t size), (descriptor, data, size))
-ON_DESCRIPTOR("write", size, ssize_t, pwrite64, (int descriptor, const void *data, size_t size, off64_t offset),
-              (descriptor, data, size, offset))
+WRITING(write, (int descriptor, const void *data, size_t size), (descriptor, data, size))
+WRITING(pwrite64, (int descriptor, const void *data, size_t size, off64_t offset), (descriptor, data, size, offset))
 ON_DESCRIPTOR("read", 1, ssize_t, read, (int descriptor, void *data, size_t size), (descriptor, data, size))
 ON_DESCRIPTOR("read", 1, ssize_t, pread64, (int descriptor, void *data, size_t size, off64_t offset),
               (descriptor, data, size, offset))
@@ -76,16 +107,24 @@ ON_DESCRIPTOR("read", 1, ssize_t, preadv64, (int descriptor, const struct iovec 
 ON_DESCRIPTOR("read", 1, ssize_t, preadv64v2,
               (int descriptor, const struct iovec *parts, int count, off64_t offset, int flags),
               (descriptor, parts, count, offset, flags))
-ON_PATH("rename", int, -1, rename, (const char *path, const char *to), (path, to))
-ON_PATH("unlink", int, -1, unlink, (const char *path), (path))
 ON_PATH("mkdir", int, -1, mkdir, (const char *path, mode_t mode), (path, mode))
-ON_PATH("rmdir", int, -1, rmdir, (const char *path), (path))
 ON_PATH("list", DIR *, NULL, opendir, (const char *path), (path))
+ON_PATH("remove", int, -1, unlink, (const char *path), (path))
+ON_PATH("remove", int, -1, rmdir, (const char *path), (path))
+
+int rename(const char *path, const char *to) {
+    REAL(rename);
+    if (fault("rename", path, 1) || fault("remove", path, 1) || fault("step", path, 1)) return -1;
+    note("rename", path, to);
+    return real(path, to);
+}
 
 int fsync(int descriptor) {
     REAL(fsync);
     if (fault_on("fsync", descriptor, 1) || fault_on("step", descriptor, 1)) return -1;
-    return real(descriptor);
+    int result = real(descriptor);
+    if (!result) note_on("fsync", descriptor);
+    return result;
 }
 
 int open64(const char *path, int flags, ...) {

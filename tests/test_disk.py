@@ -6,11 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from faults import (
+    COMMAND,
     WAYS,
     closing_line,
     faulty,
@@ -24,7 +26,10 @@ from faults import (
     voxels,
     way_options,
 )
-from movies import write_mrc
+from movies import run, write_mrc
+
+from mrc2movie import convert
+from mrc2movie.errors import OutputError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="such file systems and signals are not on Windows")
 
@@ -134,10 +139,98 @@ def test_an_input_directory_that_cannot_be_listed_is_named(tmp_path: Path) -> No
 
 def test_a_disk_that_flushes_no_directories_gets_its_movies_all_the_same(tmp_path: Path) -> None:
     source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
-    # The movie is flushed first, and then the directories of the record and of the movie.
-    result = installed(source, out, env=faulty("fsync", "/out", after=1, error=errno.EINVAL))
+    # The movie is flushed first, then the record and its directory, then the movie and its directory.
+    result = installed(source, out, env=faulty("fsync", "/out", after=2, error=errno.EINVAL))
     assert closing_line(result) == "1 converted"
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_disk_that_flushes_nothing_gets_its_movies_all_the_same(tmp_path: Path, number: int) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    result = installed(source, out, "--thumbnail", "32", env=faulty("fsync", "/out", error=number))
+    assert closing_line(result) == "1 converted"
+    assert result.returncode == 0
+
+
+@pytest.mark.parametrize("way", ["avi", "mp4", "gif"])
+def test_a_power_loss_at_any_moment_leaves_only_whole_files_under_their_names(tmp_path: Path, way: str) -> None:
+    """What was written and not flushed is lost, and so are names in a directory that was not flushed."""
+    source, out, log = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "calls"
+    environment = faulty("none", "", log=log)
+    options = ["--thumbnail", "32", "--contact-sheet", *way_options(way)]
+    assert installed(source, out, *options, env=environment).returncode == 0
+    written, flushed, named, unsafe = set(), set(), [], set()
+    for line in log.read_text().splitlines():
+        call, path, to = line.split("\t")
+        if call == "write":
+            written.add(path)
+            flushed.discard(path)
+        elif call == "fsync":
+            flushed.add(path)
+            unsafe.discard(path)
+        elif call == "rename" and not Path(to).name.startswith(".mrc2movie-"):
+            assert path in written & flushed, f"{to} can be there without its content"
+            named.append(Path(to).name)
+            unsafe.add(str(Path(to).parent))
+        elif call == "rmdir":
+            assert unsafe == set(), "the claim is given up before the names last"
+    expected = [
+        name for stem in "01" for name in (f"{stem}.{way}.json", f"{stem}.png", f"{stem}.contact.png", f"{stem}.{way}")
+    ]
+    assert named == expected
+
+
+def test_a_directory_in_place_of_a_movie_is_named_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "0.mrc", tmp_path / "out"
+    source.write_bytes(b"which would be named when it is read")
+    for place in (out / "0.avi", out / "0.png", out / ".mrc2movie" / "0.avi.json"):
+        place.mkdir(parents=True)
+        for options in ((), ("--overwrite",), ("--dry-run",)):
+            assert run(source, out, "--thumbnail", "32", *options) == 1
+            why = f"{out}/0.avi: the directory {place} is where a file belongs; rename it"
+            assert why in capsys.readouterr().err.replace("\n", " ")
+        assert unfinished(out) == []
+        place.rmdir()
+    (out / "0.avi").mkdir()
+    with pytest.raises(OutputError, match="is where a file belongs"):
+        convert(source, out / "0.avi")
+
+
+def test_a_directory_that_only_grows_keeps_no_more_than_one_leftover_a_run(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 3), tmp_path / "out"
+    result = installed(source, out, env=faulty("remove", "/out/.mrc2movie-new", error=errno.EPERM))
+    assert result.returncode == 1
+    why = "the movie cannot be written (Operation not permitted); take an OUTPUT_DIR where you may rename and remove"
+    assert result.stderr.count(why) == 3
+    assert len(unfinished(out)) <= 2, "a directory and the mark in it"
+
+
+@pytest.mark.parametrize("descriptors", [6, 7, 8])
+def test_too_few_descriptors_leave_nothing_behind(tmp_path: Path, descriptors: int) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    words = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", str(COMMAND), str(source), str(out)]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode in (0, 1, 2)
+    assert unfinished(out) == []
+
+
+def test_a_packet_of_which_a_disk_takes_only_a_part_is_kept_whole(tmp_path: Path) -> None:
+    program = (
+        "import sys; import numpy as np; from pathlib import Path; from mrc2movie import publish\n"
+        "publish._KEPT_IN_MEMORY = 0\n"
+        "packets = [np.random.default_rng(size).integers(256, size=size, dtype=np.uint8) for size in (1, 1000, 333)]\n"
+        "with publish.PacketSpool(Path(sys.argv[1])) as spool:\n"
+        "    for packet in packets: spool.append(packet)\n"
+        "    for place, packet in enumerate(packets): assert np.array_equal(spool[place], packet), place\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    result = subprocess.run(
+        words, env=faulty("write", str(tmp_path), short=1), capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_failure_at_the_very_end_leaves_the_old_movie_which_is_then_made_anew(tmp_path: Path) -> None:

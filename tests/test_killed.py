@@ -31,6 +31,7 @@ from faults import (
 from movies import run, write_mrc
 
 from mrc2movie.owner import Owner
+from mrc2movie.publish import crashes, remove_what_dead_runs_left
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals on Windows")
 
@@ -153,6 +154,20 @@ def test_what_a_run_on_another_machine_makes_is_left_to_it_until_it_was_silent_f
     assert unfinished(out) == []
 
 
+@pytest.mark.parametrize("marked", ["directory", "movie"])
+def test_a_run_on_another_machine_lives_as_long_as_it_marks_its_claim_or_writes_its_movie(
+    tmp_path: Path, marked: str
+) -> None:
+    stacks(tmp_path / "in", 1)
+    out = tmp_path / "out"
+    directory = claim(out, "0.avi", "0123456789ab-77-88")
+    old(directory, minutes=35)
+    os.utime(directory if marked == "directory" else directory / "0123456789ab-77-88-0.avi")
+    assert closing_line(installed(tmp_path / "in", out)) == "1 left to another run"
+    assert closing_line(installed(tmp_path / "in", out, "--dry-run")) == "1 left to another run"
+    assert len(unfinished(out)) == 1
+
+
 def test_what_a_dead_run_left_of_an_input_that_is_gone_is_removed_too(tmp_path: Path) -> None:
     stacks(tmp_path / "in", 2)
     out = tmp_path / "out"
@@ -224,3 +239,58 @@ def test_without_proc_a_run_is_dead_when_no_process_has_its_number(monkeypatch: 
         process.wait()
         assert owner.is_alive() is False
     assert Owner.me().is_alive()
+
+
+def test_a_file_that_crashed_two_runs_is_skipped_and_the_others_are_converted(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 3), tmp_path / "out"
+    crash = faulty("read", "1.mrc", crash=1)
+    for _ in range(2):
+        assert installed(source, out, env=crash).returncode == -signal.SIGSEGV
+    result = installed(source, out, env=crash)
+    assert closing_line(result) == "1 converted, 1 up to date, 1 failed"
+    assert f"{source}/1.mrc: is skipped, since 2 runs crashed while they converted it; --overwrite" in result.stderr
+    assert closing_line(installed(source, out, "--dry-run")) == "2 up to date, 1 failed"
+    kept = Path(result.stderr.split("please report it with ")[1].splitlines()[0])
+    assert "Segmentation fault" in kept.read_text()
+    assert unfinished(out) == []
+
+
+def test_a_file_that_crashed_two_runs_is_tried_again_with_overwrite_other_options_or_another_source(
+    tmp_path: Path,
+) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+
+    crash = faulty("read", "0.mrc", crash=1)
+    for options in ((), (), ("--overwrite",)):
+        assert installed(source, out, *options, env=crash).returncode == -signal.SIGSEGV
+    assert run(source, out) == 1
+    assert run(source, out, "--overwrite", "--dry-run") == 0
+    assert run(source, out, "--fps", "7", "--dry-run") == 0
+    status = (source / "0.mrc").stat()
+    os.utime(source / "0.mrc")
+    assert run(source, out, "--dry-run") == 0
+    os.utime(source / "0.mrc", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert run(source, out, "--dry-run") == 1
+    assert run(source, out, "--overwrite") == 0
+    assert run(source, out) == 0
+    assert [path.name for path in (out / ".mrc2movie").iterdir()] == ["0.avi.json"]
+
+
+def test_runs_that_were_killed_from_outside_do_not_count_as_crashes(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    for _ in range(3):
+        assert installed(source, out, env=faulty("read", "0.mrc", kill=1)).returncode == -signal.SIGKILL
+    assert closing_line(installed(source, out)) == "1 converted"
+
+
+def test_a_crash_counts_for_every_file_under_way_in_the_process(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from mrc2movie.publish import Claim; "
+        "a, b, c = (Claim(Path(sys.argv[1]) / f'{name}.avi', name * 16) for name in 'abc'); "
+        "a.__enter__(); b.__enter__(); a.__exit__(); c.__enter__(); os.kill(os.getpid(), signal.SIGSEGV)"
+    )
+    crashed = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, check=False)
+    assert crashed.returncode == -signal.SIGSEGV
+    remove_what_dead_runs_left(tmp_path)
+    assert [len(crashes(tmp_path / f"{name}.avi", name * 16)) for name in "abc"] == [0, 1, 1]
+    assert unfinished(tmp_path) == []

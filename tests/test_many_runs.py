@@ -14,6 +14,7 @@ import pytest
 from faults import COMMAND, closing_line, faulty, frame_count, installed, movies_in, stacks, started, unfinished
 
 from mrc2movie import Settings, convert
+from mrc2movie.cli import main
 from mrc2movie.errors import LeftToAnotherRun
 from mrc2movie.publish import Claim
 
@@ -142,9 +143,100 @@ def test_another_users_claim_in_a_directory_for_all_is_left_to_him(secret: bool)
             if secret:
                 then = time.time() - 31 * 60
                 os.utime(claim.directory, (then, then))
-                assert "the movie cannot be written (Permission denied)" in another_user()
+                assert f"{claim.directory} is in the way, and belongs to another user (root)" in another_user()
         assert another_user() == "taken"
         assert list(Path(directory).iterdir()) == []
+
+
+CLEANING_UP = """
+import os, sys
+from pathlib import Path
+from mrc2movie.errors import OutputError
+from mrc2movie.publish import Claim, remove_what_dead_runs_left
+
+os.setuid(12345)
+target = Path(sys.argv[1])
+remove_what_dead_runs_left(target.parent)
+try:
+    with Claim(target):
+        print("taken")
+except OutputError as error:
+    print(error)
+"""
+
+
+def claimed(target: Path) -> Path:
+    """The place of a target's claim."""
+    with Claim(target) as claim:
+        return claim.directory
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("mode", [0o1777, 0o777])
+@pytest.mark.parametrize("what", ["link", "directory", "claim"])
+def test_what_another_user_put_in_place_of_a_claim_is_neither_followed_nor_removed(what: str, mode: int) -> None:
+    """The name is known before, and in a directory for all anybody may take it."""
+    with TemporaryDirectory() as directory:
+        out, mine = Path(directory) / "out", Path(directory) / "mine"
+        Path(directory).chmod(0o755)
+        mine.mkdir()
+        for name in ("thesis.tex", "0123456789ab-77-88-0.avi"):
+            (mine / name).touch()
+        out.mkdir()
+        out.chmod(mode)
+        place = claimed(out / "a.avi")
+        if what == "link":
+            place.symlink_to(mine)
+            os.chown(place, 54321, 54321, follow_symlinks=False)
+        else:
+            place.mkdir()
+            (place / ("0123456789ab-77-88-0.claim" if what == "claim" else "thesis.tex")).touch()
+            os.chown(place, 54321, 54321)
+        for path in (mine, place.resolve()):
+            for file in (*path.iterdir(), path):
+                os.chown(file, 12345 if path == mine else 54321, -1)
+                os.utime(file, (0, 0))
+        before = sorted(path for path in Path(directory).rglob("*"))
+        words = [sys.executable, "-c", CLEANING_UP, str(out / "a.avi")]
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert sorted(path for path in Path(directory).rglob("*")) == before
+        why = "is a link; remove it" if what == "link" else "belongs to another user (54321)"
+        assert f"the movie cannot be written: {place} is in the way, and {why}" in said
+
+
+def test_what_is_in_the_way_of_a_claim_is_named_and_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out, mine = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mine"
+    out.mkdir()
+    mine.mkdir()
+    (mine / "0123456789ab-77-88-0.avi").touch()
+    os.utime(mine / "0123456789ab-77-88-0.avi", (0, 0))
+    os.utime(mine, (0, 0))
+    place = claimed(out / "0.avi")
+
+    def said(way: str, why: str) -> None:
+        for options in ((), ("--dry-run",)) if way == str(place) else ((),):
+            assert main([str(source), str(out), *options]) == 1
+            said = f"{out}/0.avi: the movie cannot be written: {way} is in the way, and {why}; remove it"
+            assert said in capsys.readouterr().err.replace("\n", " ")
+
+    place.symlink_to(mine)
+    said(str(place), "is a link")
+    assert len(list(mine.iterdir())) == 1
+    place.unlink()
+    place.touch()
+    said(str(place), "is a file")
+    place.unlink()
+    (place / "notes").mkdir(parents=True)
+    said(f"{place}/notes", "does not belong there")
+    (place / "notes").rmdir()
+    (place / "0123456789ab-77-88-0.avi").mkdir()
+    os.utime(place / "0123456789ab-77-88-0.avi", (0, 0))
+    os.utime(place, (0, 0))
+    assert main([str(source), str(out)]) == 1
+    assert f"{place}/0123456789ab-77-88-0.avi is in the way and cannot be removed (" in capsys.readouterr().err
+    (place / "0123456789ab-77-88-0.avi").rmdir()
+    assert main([str(source), str(out)]) == 0
+    assert unfinished(out) == []
 
 
 def test_threads_of_one_process_leave_a_movie_to_each_other_too(tmp_path: Path) -> None:
