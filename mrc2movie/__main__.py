@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from io import TextIOWrapper
 
 
 def main() -> int:
@@ -17,15 +18,19 @@ def main() -> int:
 
 
 def _open_standard_streams() -> None:
-    """Open to nowhere what the caller closed.
+    """Open to nowhere what the caller closed, and escape what the others cannot encode, such as Å in ASCII.
 
-    The next file, a movie maybe, would be opened in its place, and libraries would write their messages into it.
+    The next file, a movie maybe, would be opened in place of a closed one, and libraries would write their messages
+    into it.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import mrc2movie
-from mrc2movie.errors import OutputError, about, saying
+from mrc2movie.errors import saying
+from mrc2movie.logfile import open_log
 from mrc2movie.names import printable
 from mrc2movie.report import NOT_WELL, Job, Outcome, Report, Status, Watcher
 from mrc2movie.settings import Settings
@@ -37,19 +38,23 @@ def _printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.splitlines()))
 
 
-class _LogFile(logging.FileHandler):
+class _LogFile(logging.StreamHandler[TextIO]):
     """Says once that it cannot be written, on a full disk for example, and lets the run go on."""
 
-    _said = False
+    def __init__(self, path: Path, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._path = path
+        self._said = False
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._said:
             self._said = True
-            show_error(f"{self.baseFilename}: the log cannot be written ({sys.exc_info()[1]})")
+            show_error(f"{self._path}: the log cannot be written ({sys.exc_info()[1]})")
 
     def close(self) -> None:
         with suppress(OSError):  # of what could not be written
-            super().close()
+            self.stream.close()
+        super().close()
 
 
 def _on_terminal() -> bool:
@@ -66,26 +71,24 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
         command: The words of the command line, for the header.
 
     Raises:
+        UsageError: The log file is something other than a log.
         OutputError: The log file cannot be written.
     """
-    handlers = [_terminal_handler() if _on_terminal() else _plain_handler()]
+    handlers: list[logging.Handler] = [_terminal_handler() if _on_terminal() else _plain_handler()]
     handlers[0].setLevel(logging.WARNING if settings.quiet else logging.DEBUG if settings.verbose else logging.INFO)
     package = logging.getLogger("mrc2movie")
     level_before = package.level
     package.setLevel(logging.DEBUG)
     if log_file is not None:
-        with (
-            about(log_file),
-            saying("the log cannot be written", "choose another --log" if settings.log else "take another OUTPUT_DIR"),
-        ):
-            if not settings.log and log_file.is_symlink():
-                raise OutputError("the log is a symbolic link, which is never written through", "name it with --log")
-            log_file.parent.mkdir(parents=True, exist_ok=True)
-            file_handler = _LogFile(log_file, encoding="utf-8")
-        file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
-        handlers.append(file_handler)
-        header = f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}"
-        file_handler.handle(package.makeRecord(package.name, logging.INFO, "", 0, header, (), None))
+        try:
+            file_handler = _LogFile(log_file, open_log(log_file, is_named=bool(settings.log)))
+        except PermissionError as error:
+            why = f"the log cannot be written ({error.strerror}), so this run has none; name another with --log"
+            _handle(handlers[0], logging.WARNING, f"{log_file}: {why}")
+        else:
+            file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+            handlers.append(file_handler)
+            _handle(file_handler, logging.INFO, f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}")
     for handler in handlers:
         package.addHandler(handler)
     try:
@@ -95,6 +98,10 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
             package.removeHandler(handler)
             handler.close()
         package.setLevel(level_before)
+
+
+def _handle(handler: logging.Handler, level: int, message: str) -> None:
+    handler.handle(logging.getLogger("mrc2movie").makeRecord("mrc2movie", level, "", 0, message, (), None))
 
 
 def _plain_handler() -> logging.Handler:

@@ -14,6 +14,8 @@ import mrcfile
 import numpy as np
 from numpy.typing import NDArray
 
+from mrc2movie.errors import OutputError, about
+
 VOXEL_SIZE_A = 13.6
 _GOLD_RADIUS = 50 / VOXEL_SIZE_A  # 10 nm beads
 _MEMBRANE = 40 / VOXEL_SIZE_A
@@ -152,14 +154,27 @@ def _contrast_transfer(size: int) -> NDArray[np.float64]:
 
 
 def make_demo(directory: Path) -> Path:
-    """Write ``demo_data/tilt_series.mrc``, its tilt angles, and ``demo_data/tomogram.mrc``; returns ``demo_data``."""
+    """Write ``demo_data/tilt_series.mrc``, its tilt angles, and ``demo_data/tomogram.mrc``; returns ``demo_data``.
+
+    Raises:
+        OutputError: One of them is a symbolic link; nothing was written.
+        OSError: One cannot be written.
+    """
     data = directory / "demo_data"
+    files = [data / name for name in ("tilt_series.mrc", "tilt_series.rawtlt", "tomogram.mrc")]
+    for path in (data, *files):
+        if path.is_symlink():
+            with about(path):
+                raise OutputError("is a symbolic link, which is never written through", "remove it")
     data.mkdir(parents=True, exist_ok=True)
+    for path in files:  # each is made anew: what is there may be a pipe, or have another name elsewhere
+        path.unlink(missing_ok=True)
+    tilt_series, angles, tomogram = files
     tilts = np.arange(-60.0, 61.0, 3.0)
-    _write(data / "tilt_series.mrc", np.stack(list(tilt_images(512, tilts))), is_volume=False)
-    np.savetxt(data / "tilt_series.rawtlt", tilts, "%.1f")
-    tomogram = np.stack(list(tomogram_sections(512, 96)))
-    _write(data / "tomogram.mrc", (tomogram * 24).clip(-128, 127).astype(np.int8), is_volume=True)
+    _write(tilt_series, np.stack(list(tilt_images(512, tilts))), is_volume=False)
+    np.savetxt(angles, tilts, "%.1f")
+    sections = np.stack(list(tomogram_sections(512, 96)))
+    _write(tomogram, (sections * 24).clip(-128, 127).astype(np.int8), is_volume=True)
     return data
 
 

@@ -1,9 +1,9 @@
 """How many processors this process may use: what the machine has, less what the system and the scheduler withhold."""
 
-import math
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc/self")
@@ -23,9 +23,9 @@ def _by_affinity() -> int:
 
 
 def _by_scheduler() -> Iterator[int]:
-    count = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if count.isdecimal() and int(count):
-        yield int(count)
+    with suppress(ValueError):  # no number
+        if (count := int(os.environ.get("SLURM_CPUS_PER_TASK", ""))) > 0:
+            yield count
 
 
 def _by_quota(proc: Path) -> Iterator[int]:
@@ -40,7 +40,7 @@ def _by_quota(proc: Path) -> Iterator[int]:
             or [0, 0]
         )
         if quota > 0 and period > 0:
-            yield math.ceil(quota / period)
+            yield -(-quota // period)  # in integers, which may be of any size
 
 
 def _control_groups(proc: Path) -> Iterator[Path]:
@@ -51,17 +51,21 @@ def _control_groups(proc: Path) -> Iterator[Path]:
         return
     inside = {}
     for line in memberships:
-        _, controllers, path = line.split(":", 2)
-        if not controllers or "cpu" in controllers.split(","):
-            inside["cpu" if controllers else ""] = path
+        with suppress(ValueError):  # a line of another form
+            _, controllers, path = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                inside["cpu" if controllers else ""] = path
     for line in mounts:
         before, _, after = line.partition(" - ")
-        root, mount_point = (_unescaped(field) for field in before.split()[3:5])
-        kind, *_, options = after.split(" ")  # between them the source, which may be empty
-        controller = {"cgroup2": "", "cgroup": "cpu" if "cpu" in options.split(",") else None}.get(kind)
-        if controller is None or controller not in inside:
+        try:
+            root, mount_point = (_unescaped(field) for field in before.split()[3:5])
+            kind, *_, options = after.split(" ")  # between them the source, which may be empty
+            controller = {"cgroup2": "", "cgroup": "cpu" if "cpu" in options.split(",") else None}.get(kind)
+            if controller is None or controller not in inside:
+                continue
+            place = Path(mount_point, os.path.relpath(inside[controller], root))
+        except ValueError:  # a line of another form
             continue
-        place = Path(mount_point, os.path.relpath(inside[controller], root))
         if ".." in place.parts:  # seen from within a container
             place = Path(mount_point)
         while True:
@@ -78,7 +82,7 @@ def _lines(file: Path) -> list[str]:
 
 def _unescaped(field: str) -> str:
     """A field of mountinfo, where blanks are written as octal numbers; proc_pid_mountinfo(5)."""
-    return re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), field)
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)
 
 
 def _numbers(file: Path) -> list[int]:

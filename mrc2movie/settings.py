@@ -1,14 +1,16 @@
 """Every option, declared once: the command line, the API, the validation and the record derive from here."""
 
-import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self, cast
+from functools import wraps
+from typing import Any, Literal, TypeVar, cast
 
 from mrc2movie.codecs import CODECS, FORMATS, choose, find_codec, require_small
 from mrc2movie.errors import UsageError
+
+Class = TypeVar("Class")
 
 GROUPS = ("presets", "movie", "sections", "picture", "labels", "beside the movie", "batch", "messages")
 MOVIE_GROUPS = ("presets", "movie", "sections", "picture", "labels")
@@ -213,12 +215,33 @@ def _in_words(values: Mapping[str, object]) -> str:
     )
 
 
+def _remember_what_is_given(settings: type[Class]) -> type[Class]:
+    """Let `Settings` know which options it was given, which a dataclass cannot tell from defaults.
+
+    `dataclasses.replace` passes all fields, `given` among them: of these only what differs from before is given anew.
+    """
+    init: Callable[..., None] = vars(settings)["__init__"]
+
+    @wraps(init)
+    def remembering(self: Class, *, given: Mapping[str, object] | None = None, **options: object) -> None:
+        if given is not None:
+            before = settings(**given)
+            changed = {name: value for name, value in options.items() if value != getattr(before, name)}
+            options = {**given, **changed}
+        init(self, **options, given=options)
+
+    setattr(settings, "__init__", remembering)  # noqa: B010
+    return settings
+
+
+@_remember_what_is_given
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All that a user can choose; a value that is not allowed cannot be built.
 
     Text is accepted for numbers, as it comes from the command line. The meaning of each field is the help of the
-    option of the same name (``mrc2movie --help``).
+    option of the same name (``mrc2movie --help``). With `dataclasses.replace` some of what was given
+    changes, and a preset still fills in the rest.
 
     Raises:
         UsageError: A value is not allowed; the message names the flag, the value and what is allowed.
@@ -438,11 +461,8 @@ class Settings:
     )
     log: str | None = _option(None, _text("FILE"), "messages", "append the log to FILE", f"OUTPUT_DIR/{LOG_NAME}")
 
-    def __new__(cls, **given: object) -> Self:
-        """Remember which options are given: these win over a preset."""
-        settings = super().__new__(cls)
-        object.__setattr__(settings, "_given", frozenset(given))
-        return settings
+    given: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+    """The options that were given explicitly, even if with their default: these win over a preset."""
 
     def __post_init__(self) -> None:
         """Coerce and check every field against its kind, and fill in what the preset stands for."""
@@ -468,14 +488,9 @@ class Settings:
         if self.small:
             require_small(codec)
 
-    @property
-    def given(self) -> frozenset[str]:
-        """The options that were given explicitly, even if with their default."""
-        return cast(frozenset[str], vars(self)["_given"])
-
     def with_preset(self, preset: Literal["tilt", "tomogram"]) -> "Settings":
         """The same options as were given, under this preset."""
-        return Settings(**{**{name: getattr(self, name) for name in self.given}, "preset": preset})
+        return Settings(**{**self.given, "preset": preset})  # type: ignore[arg-type]
 
     def _from_preset(self) -> Mapping[str, object]:
         """What the preset fills in: what was not given, but no container that cannot hold a codec that was."""
@@ -510,7 +525,9 @@ class Settings:
         """
         values = {option.name: getattr(self, option.name) for option in OPTIONS if option.group in MOVIE_GROUPS}
         if self.preset == "auto":
-            values["given"] = tuple(sorted(self.given & {name for preset in PRESETS.values() for name in preset}))
+            values["given"] = tuple(
+                sorted(self.given.keys() & {name for preset in PRESETS.values() for name in preset})
+            )
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -522,12 +539,9 @@ def _options() -> Sequence[Option]:
             **{**declared.metadata, "default_text": declared.metadata["default_text"] or str(declared.default)},
         )
         for declared in fields(Settings)
+        if declared.metadata
     )
 
 
 OPTIONS: Sequence[Option] = _options()
 """All options, in the order of the help."""
-
-# Of __init__, for help(): that of __new__ tells nothing.
-_SELF, *_FIELDS = inspect.signature(Settings.__init__).parameters.values()
-setattr(Settings, "__signature__", inspect.Signature(_FIELDS))  # noqa: B010

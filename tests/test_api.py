@@ -1,11 +1,14 @@
 """The package as a programmer calls it."""
 
+import copy
 import dataclasses
 import inspect
 import os
+import pickle
+import pydoc
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from mrc2movie.parallel import Workers
 from mrc2movie.processors import available_processors
 from mrc2movie.publish import PacketSpool
 from mrc2movie.report import Status
+from mrc2movie.settings import OPTIONS
 
 
 def test_convert_makes_one_movie_and_tells_of_it_without_printing(
@@ -185,3 +189,47 @@ def test_the_signature_of_settings_tells_its_fields() -> None:
     parameters = inspect.signature(Settings).parameters
     assert parameters["fps"].default == 30
     assert list(parameters) == [field.name for field in dataclasses.fields(Settings)]
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "same"),
+    [
+        ({"preset": "auto"}, {"jobs": 2}, {"preset": "auto", "jobs": 2}),
+        ({"preset": "tilt"}, {"jobs": 2}, {"preset": "tilt", "jobs": 2}),
+        ({"preset": "auto", "fps": 30}, {"jobs": 2}, {"preset": "auto", "fps": 30, "jobs": 2}),
+        ({"preset": "auto"}, {"fps": 12}, {"preset": "auto", "fps": 12}),
+        ({"preset": "tilt"}, {"preset": "tomogram"}, {"preset": "tomogram"}),
+        ({"preset": "tilt", "fps": 12}, {"preset": "tomogram"}, {"preset": "tomogram", "fps": 12}),
+        ({"preset": "tilt"}, {"preset": None}, {}),
+        (
+            {"preset": "tilt"},
+            {"label": None, "match_mean": False},
+            {"preset": "tilt", "label": "none", "match_mean": False},
+        ),
+        ({"format": "mp4"}, {"codec": "FFV1", "format": "avi"}, {"codec": "FFV1", "format": "avi"}),
+        ({"codec": "H264"}, {"codec": "MJPG"}, {"codec": "MJPG"}),
+        ({}, {"discard_range": [1, 2]}, {"discard_range": (1, 2)}),
+    ],
+)
+@pytest.mark.parametrize("copied", [lambda it: it, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_settings_with_a_change_are_those_that_were_given_and_the_change(
+    before: dict[str, Any], changes: dict[str, Any], same: dict[str, Any], copied: Callable[[Settings], Settings]
+) -> None:
+    changed, expected = dataclasses.replace(copied(Settings(**before)), **changes), Settings(**same)
+    for settings, others in zip(
+        *([copied(each), each.with_preset("tomogram")] for each in (changed, expected)), strict=True
+    ):
+        assert settings == others
+        assert settings.movie_options() == others.movie_options()
+
+
+def test_settings_look_like_the_options_that_they_are() -> None:
+    settings = Settings(preset="tilt", fps=12)
+    assert repr(settings).startswith("Settings(preset='tilt', fps=12.0, format='mp4', ")
+    assert "given" not in repr(settings)
+    assert hash(settings) == hash(Settings(preset="tilt", fps=12.0, jobs=None))
+    assert settings == Settings(**{name: getattr(settings, name) for name in (option.name for option in OPTIONS)})
+    for wrong in ({"speed": 3}, {"given": {"speed": 3}}):
+        with pytest.raises(TypeError, match=r"Settings\.__init__\(\) got an unexpected keyword argument 'speed'"):
+            Settings(**wrong)
+    assert "fps: float = 30.0" in pydoc.plain(pydoc.render_doc(Settings))

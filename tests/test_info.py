@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import closing_line, installed
 from mrc_bytes import IMOD_STAMP, header, mrc, ramp, write
 
 from mrc2movie.cli import main
@@ -99,3 +100,22 @@ def test_wrong_usage_is_refused(words: list[str], capsys: pytest.CaptureFixture[
 def test_a_pipe_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "a.mrc")
     assert info(capsys, tmp_path / "a.mrc")[0] == 1
+
+
+ASCII = (
+    {"PYTHONIOENCODING": "ascii"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""},
+)
+
+
+@pytest.mark.parametrize("environment", ASCII)
+def test_what_the_output_cannot_encode_is_escaped(tmp_path: Path, environment: dict[str, str]) -> None:
+    source = write(tmp_path / "å.mrc", mrc(ramp(2, 4, 5), 6))
+    (tmp_path / "å.rawtlt").write_text("0\n3\n")
+    result = installed("--info", source, env={**os.environ, **environment})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "  voxel size   2 x 3 x 4 \\xc5\n" in result.stdout
+    assert "  tilts        0 \\u2026 3 degrees by " in result.stdout
+    result = installed(source, tmp_path / "ö", env={**os.environ, **environment})
+    assert (result.returncode, closing_line(result)) == (0, "1 converted")
+    assert installed("--help", env={**os.environ, **environment}).returncode == 0

@@ -193,6 +193,10 @@ def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
         ({"a/cpu.max": "200000 100000", "a/b/cpu.max": "max 100000"}, 2),
         ({"a/cpu.max": "200000 100000", "a/b/cpu.max": "50000 100000"}, 1),
         ({"a/b/cpu.max": ""}, 64),
+        ({"a/b/cpu.max": "1" * 5000 + " 100000"}, 64),
+        ({"a/b/cpu.max": "1" * 4000 + " 100000"}, 64),
+        ({"a/b/cpu.max": "100000 " + "1" * 4000}, 1),
+        ({"a/b/cpu.max": "some\0thing \xff"}, 64),
         ({}, 64),
     ],
 )
@@ -214,11 +218,24 @@ def test_the_quota_of_control_groups_of_version_1_is_kept(
     assert quota(tmp_path, monkeypatch, files, membership, root + " {} rw - cgroup none rw,cpuacct,cpu") == count
 
 
+@pytest.mark.parametrize("membership", ["0:/a/b\n", "0::\n", "nonsense\n", "0::/a/b\0\n"])
+@pytest.mark.parametrize(
+    "mount", ["/ {} - cgroup2 cgroup2 rw", "nonsense {}", "/ {} rw - cgroup2", "/ \\999{} rw - cgroup2 cgroup2 rw"]
+)
+def test_nonsense_about_control_groups_limits_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, membership: str, mount: str
+) -> None:
+    files = {"a/b/cpu.max": "max 100000"}
+    assert quota(tmp_path, monkeypatch, files, membership + "0::/a/b\n", mount) == 64
+
+
 def test_where_there_are_no_control_groups_none_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert quota(tmp_path, monkeypatch, {}, "", "/ {} rw - tmpfs tmpfs rw") == 64
 
 
-@pytest.mark.parametrize(("value", "count"), [("3", 3), ("0", 64), ("", 64), ("many", 64), ("99", 64)])
+@pytest.mark.parametrize(
+    ("value", "count"), [("3", 3), ("0", 64), ("", 64), ("many", 64), ("99", 64), ("1" * 5000, 64)]
+)
 def test_the_share_of_a_slurm_job_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, count: int
 ) -> None:

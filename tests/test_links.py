@@ -7,6 +7,8 @@ import pytest
 from faults import closing_line, installed, stacks, tree, voxels
 from movies import write_mrc
 
+from mrc2movie.demo import make_demo
+
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
 
 
@@ -140,3 +142,30 @@ def test_the_output_does_not_feed_itself_through_a_link(tmp_path: Path) -> None:
     words: list[str | Path] = [source, out, "--recursive", "--pattern", "0*"]
     assert closing_line(installed(*words)) == "1 converted"
     assert closing_line(installed(*words)) == "1 up to date"
+
+
+@pytest.mark.parametrize("name", ["demo_data", "demo_data/tilt_series.mrc", "demo_data/tilt_series.rawtlt"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_the_demo_is_never_written_through_a_link(tmp_path: Path, name: str, dangling: bool) -> None:
+    link, mine = tmp_path / "out" / name, tmp_path / "mine"
+    link.parent.mkdir(parents=True)
+    if not dangling:
+        mine.mkdir() if name == "demo_data" else mine.write_bytes(b"my own data")
+    link.symlink_to(mine)
+    before = tree(tmp_path)
+    result = installed("--demo", tmp_path / "out")
+    why = f"mrc2movie: {link}: is a symbolic link, which is never written through; remove it\n"
+    assert (result.returncode, result.stderr) == (1, why)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.large  # 13 s
+def test_the_demo_is_made_anew_whatever_its_files_became(tmp_path: Path) -> None:
+    data = tmp_path / "demo_data"
+    data.mkdir()
+    os.mkfifo(data / "tilt_series.rawtlt")
+    (tmp_path / "mine").write_bytes(b"my own data")
+    (data / "tomogram.mrc").hardlink_to(tmp_path / "mine")
+    make_demo(tmp_path)
+    assert len((data / "tilt_series.rawtlt").read_text().split()) == 41
+    assert (tmp_path / "mine").read_bytes() == b"my own data"

@@ -111,6 +111,8 @@ def _given(options: tuple[str, ...]) -> dict[str, Any]:
         ("a.mrc", (5, 32, 32), {"ispg": 1}, "tomogram", "shape of a volume"),
         ("a.mrc", (3, 32, 32), {"ispg": 1}, "tilt", "too few for a volume"),
         ("a.mrc", (12, 32, 64), {}, "tomogram", "12 sections of 64 x 32 have the shape of a volume"),
+        ("a.mrc", (6, 32, 60), {}, "tomogram", "6 sections of 60 x 32 have the shape of a volume"),
+        ("a.mrc", (6, 61, 32), {}, "tilt", "6 sections of 32 x 61 are too few for a volume"),
         ("a.mrc", (5, 32, 64), {}, "tilt", "5 sections of 64 x 32 are too few for a volume"),
     ],
 )

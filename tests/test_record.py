@@ -49,6 +49,17 @@ def test_a_record_that_tells_nothing_lets_the_movie_and_its_pictures_be_made_ane
     assert said().endswith("\n1 up to date\n")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_record_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    assert installed(source, out).returncode == 0
+    record = out / ".mrc2movie" / "0.avi.json"
+    record.unlink()
+    os.mkfifo(record)
+    assert closing_line(installed(source, out)) == "1 converted"
+    assert closing_line(installed(source, out)) == "1 up to date"
+
+
 def test_a_record_that_is_a_directory_is_named(tmp_path: Path) -> None:
     source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
     (out / ".mrc2movie" / "0.avi.json" / "deeper").mkdir(parents=True)
