@@ -3,14 +3,18 @@
 Names and numbers only, no encoder: the help and the validation of the options need it, too.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from mrc2movie.errors import UsageError
 
 FORMATS = ("avi", "mp4", "mov", "mkv", "webm", "gif")
 """The containers; all but AVI, which OpenCV writes, are written through PyAV."""
+
+TINY = 64
+"""Pixels: encoders fail in several ways at frames of less than a block of the largest kind."""
 
 
 @dataclass(frozen=True)
@@ -19,16 +23,19 @@ class Mode:
 
     Attributes:
         options: The encoder's options; ``{q}`` stands for its own quality number, ``{threads}`` for the threads.
+        tiny: Options in place of those where a side of the frames is below `TINY`.
         scale: Pairs of ``--quality`` and the encoder's number, ascending; between them it is interpolated.
     """
 
     options: Mapping[str, str]
     scale: Sequence[tuple[int, float]] = ()
+    tiny: Mapping[str, str] = field(default_factory=dict)
 
-    def options_for(self, quality: int, threads: int) -> dict[str, str]:
-        """The options at a ``--quality`` of 1 … 100."""
+    def options_for(self, quality: int, threads: int, shortest_side: int) -> dict[str, str]:
+        """The options at a ``--quality`` of 1 … 100, for frames whose shorter side has so many pixels."""
         number = _interpolated(self.scale, quality) if self.scale else 0
-        return {name: value.format(q=number, threads=threads) for name, value in self.options.items()}
+        options = {**self.options, **(self.tiny if shortest_side < TINY else {})}
+        return {name: value.format(q=number, threads=threads) for name, value in options.items()}
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Codec:
         lossless: Whether frames come back exactly as they were rendered.
         sides: The shortest and the longest side in pixels that the encoder takes.
         played: (columns, rows) of the largest frames that common players decode, where that is less.
+        fastest: The most frames a second that the encoder takes.
         tag: The name of the codec in MP4 and MOV, where players want another one than FFmpeg's default.
         begins: What a frame's packet begins with, after the headers that an encoder puts before some of them.
         alternates: Whether two frames that follow each other must carry different numbers; see `H264`.
@@ -61,6 +69,7 @@ class Codec:
     lossless: bool = False
     sides: tuple[int, int] = (1, 65535)
     played: tuple[int, int] | None = None
+    fastest: float = math.inf
     tag: str | None = None
     begins: bytes = b""
     alternates: bool = False
@@ -70,6 +79,7 @@ class Codec:
 # the noisy sections of a tomogram. A constant quantiser ("qp", or the same by other names) and not a rate control is
 # what each frame for itself needs: its bytes depend on no other frame, and so not on which worker encoded it.
 _X265_QUIET = "log-level=none:info=0"
+_X265_SMALL = f"{_X265_QUIET}:pools={{threads}}:frame-threads=1:wpp=1:crf={{q}}"
 
 # Every frame is an IDR picture. Two that follow each other must differ in idr_pic_id (ITU-T H.264, 7.4.3).
 # ultrafast takes CAVLC instead of CABAC: 6 % more bytes in a fifth of the time.
@@ -109,9 +119,11 @@ HEVC = Codec(
         {
             "preset": "medium",
             "tune": "psnr",
-            "x265-params": f"{_X265_QUIET}:pools={{threads}}:frame-threads=1:wpp=1:crf={{q}}",
+            "x265-params": _X265_SMALL,
         },
         ((1, 42), (10, 32), (25, 27), (50, 24.6), (75, 21.3), (85, 17.4), (90, 14.6), (95, 9), (98, 1), (100, 1)),
+        # Its search through the frames ahead writes beyond its memory when a frame is up to 48 pixels wide.
+        tiny={"x265-params": f"{_X265_SMALL}:cutree=0"},
     ),
     sides=(16, 16384),
     played=(8192, 4320),
@@ -130,7 +142,8 @@ VP9 = Codec(
         ((1, 63), (10, 48), (25, 41), (50, 36), (75, 29.5), (85, 24), (90, 17), (95, 8), (98, 2), (100, 0)),
     ),
     small=Mode(
-        {"deadline": "good", "cpu-used": "3", "lag-in-frames": "25", "row-mt": "1", "b": "0", "crf": "{q}"},
+        # Without row-mt: with it, the bytes for one thread differ from those for more.
+        {"deadline": "good", "cpu-used": "3", "lag-in-frames": "25", "b": "0", "crf": "{q}"},
         ((1, 63), (10, 51), (25, 43), (50, 39), (75, 32.6), (85, 27), (90, 20.6), (95, 10.6), (98, 3), (100, 0)),
     ),
     sides=(1, 65534),
@@ -147,9 +160,12 @@ AV1 = Codec(
     small=Mode(
         {"preset": "6", "g": "250", "crf": "{q}", "svtav1-params": "lp={threads}"},
         ((1, 63), (10, 52), (25, 42), (50, 38), (75, 32.6), (85, 26.5), (90, 21), (95, 10.5), (98, 3), (100, 1)),
+        # With more threads than one it crashes or hangs when a side is up to 24 pixels.
+        tiny={"svtav1-params": "lp=1"},
     ),
     sides=(4, 16384),
     played=(8192, 4320),
+    fastest=240,
 )
 FFV1 = Codec(
     name="FFV1",
@@ -222,6 +238,20 @@ def require_small(codec: str) -> None:
         able = ", ".join(name for name, row in CODECS.items() if row.small)
         raise UsageError(
             f"--small: {codec} cannot predict frames from each other", f"take --format mp4, or --codec {able}"
+        )
+
+
+def require_rate(codec: str, fps: float) -> None:
+    """Refuse more frames a second than the codec's encoder takes.
+
+    Raises:
+        UsageError: It takes fewer.
+    """
+    fastest = find_codec(codec).fastest
+    if fps > fastest:
+        raise UsageError(
+            f"--fps {fps:g}: the encoder of {codec} takes at most {fastest:g} frames a second",
+            "make it slower, or take another --codec",
         )
 
 

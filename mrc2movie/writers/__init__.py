@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mrc2movie.codecs import MJPG
+from mrc2movie.codecs import MJPG, require_rate
 from mrc2movie.settings import Settings
 from mrc2movie.writers.avi import JpegAvi, OpenCvAvi, require_codec
 from mrc2movie.writers.movie import MovieWriter
@@ -40,6 +40,7 @@ def check_codec(settings: Settings) -> None:
     if settings.format != "avi":
         from mrc2movie.writers.video import require_encoder
 
+        require_rate(settings.codec, settings.fps)
         require_encoder(settings.codec)
     else:
         require_codec(settings.codec, settings.fps)

@@ -24,7 +24,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import DTypeLike, NDArray
 
 import mrc2movie
-from mrc2movie.codecs import CODECS, GIF, find_codec
+from mrc2movie.codecs import CODECS, GIF, H264, find_codec
 from mrc2movie.errors import Mrc2movieError, UsageError, not_written
 from mrc2movie.names import printable
 from mrc2movie.processors import available_processors
@@ -46,6 +46,7 @@ _CONTAINER_OPTIONS = {
 _BT709, _LIMITED_RANGE, _FULL_RANGE = 1, 1, 2  # of ITU-T H.273, and FFmpeg's AVColorRange
 _GIF_SHORTEST_DELAY = 2  # hundredths of a second; browsers show what is shorter ten times slower
 _GIF_LARGE = 50e6
+_AVX512_SKX = 256  # of OpenCV's CpuFeatures, which Python has no name for; what x264 takes for AVX-512
 _FAR_AWAY = 2**48  # in any time base later than any movie's end
 
 
@@ -104,6 +105,7 @@ class GreyCanvas:
         self._grey = grey[:, :width]  # FFmpeg makes the lines longer
         for colour in colours:
             colour.fill(form.neutral)
+        _set_colours(self._video_frame, form)
 
     def draw(self, frame: Frame, time: int) -> VideoFrame:
         """Draw a frame of just this size; it stays until the next is drawn."""
@@ -116,19 +118,33 @@ class ColourCanvas:
     """Where frames in red, green and blue become what an encoder takes.
 
     Args:
+        form: How grey values are kept.
         pixels: FFmpeg's name of the pixel format.
     """
 
-    def __init__(self, pixels: str) -> None:
+    def __init__(self, form: PixelFormat, pixels: str) -> None:
+        self._form = form
         self._pixels = pixels
         self._reformatter = VideoReformatter()
 
     def draw(self, frame: Frame, time: int) -> VideoFrame:
         """A frame of FFmpeg's."""
+        if self._pixels == GIF.colours:  # its dithering begins with what the frame before has left
+            self._reformatter = VideoReformatter()
         rgb = VideoFrame.from_ndarray(frame, format="rgb24")
         drawn = self._reformatter.reformat(rgb, format=self._pixels, dst_colorspace=Colorspace.ITU709)
+        _set_colours(drawn, self._form)
         drawn.pts = time
         return drawn
+
+
+def _set_colours(labelled: VideoFrame | VideoCodecContext, form: PixelFormat) -> None:
+    """Name the colours of frames or of an encoder: some write down what their frames name."""
+    if form.neutral is None:
+        labelled.color_range = _FULL_RANGE
+    else:
+        labelled.color_range = _LIMITED_RANGE
+        labelled.color_primaries = labelled.color_trc = labelled.colorspace = _BT709
 
 
 class VideoMovie(MovieWriter):
@@ -167,7 +183,10 @@ class VideoMovie(MovieWriter):
                 self.notes += (said,)
         mode = codec.small if settings.small else codec.frames
         assert mode is not None  # Settings refuses --small where there is none
-        self._options = mode.options_for(settings.quality, self._threads)
+        self._options = mode.options_for(settings.quality, self._threads, min(self.width, self.height))
+        if codec is H264 and settings.small and cv2.checkHardwareSupport(_AVX512_SKX):
+            # x264's AVX-512 code reads memory that nobody has written: bytes and sizes would differ from run to run.
+            self._options["x264-params"] = "asm=AVX2"
         self._written = 0
         with _writing():
             # Absolute, since FFmpeg takes ``a:b.mp4`` for a protocol
@@ -194,7 +213,7 @@ class VideoMovie(MovieWriter):
 
     def _canvas(self) -> GreyCanvas | ColourCanvas:
         if self._in_colour:
-            return ColourCanvas(self._pixels)
+            return ColourCanvas(self._form, self._pixels)
         return GreyCanvas(self._form, self._pixels, self.height, self.width)
 
     def _configured(self, context: VideoCodecContext) -> VideoCodecContext:
@@ -204,11 +223,7 @@ class VideoMovie(MovieWriter):
         context.time_base = 1 / self._rate
         context.thread_count = self._threads
         context.flags |= Flags.global_header
-        if self._form.neutral is None:
-            context.color_range = _FULL_RANGE
-        else:
-            context.color_range = _LIMITED_RANGE
-            context.color_primaries = context.color_trc = context.colorspace = _BT709
+        _set_colours(context, self._form)
         context.options = dict(self._options)
         return context
 
