@@ -1,6 +1,7 @@
 """Grey values: the measuring pass, the grey range, the way to 8 bits. Arrays and numbers in, arrays out."""
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -25,6 +26,7 @@ extremes of 10^10 normal voxels are 2.1 times as far apart as these percentiles.
 
 MID_GREY = 128
 _OPENCV_DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
+_JOINED_AT_ONCE = 1024
 _BLOCK_VOXELS = 1 << 17
 """Voxels converted at a time: the 32-bit scratch of a block stays in the second-level cache."""
 
@@ -129,41 +131,67 @@ def section_statistics(section: NDArray[np.generic], sampled: slice, with_mean: 
     )
 
 
-def match_means(parts: Sequence[Statistics]) -> tuple[Sequence[Statistics], Sequence[float]]:
-    """Shift every section to the common mean.
+def collect(parts: Iterable[Statistics]) -> Statistics:
+    """Bring the statistics of the sections together."""
+    minimum, maximum, nonfinite, joined = math.inf, -math.inf, 0, _Joined()
+    for part in parts:
+        minimum, maximum = min(minimum, part.minimum), max(maximum, part.maximum)
+        nonfinite += part.nonfinite
+        joined.append(part.sample)
+    return _of_all(minimum, maximum, nonfinite, joined.all())
+
+
+def collect_with_matched_means(parts: Iterable[Statistics]) -> tuple[Statistics, Sequence[float]]:
+    """Shift every section to the common mean, and bring the statistics of the shifted ones together.
 
     Args:
         parts: The statistics of each section, with its mean.
 
     Returns:
-        The statistics of the shifted sections, and what is to be added to the voxels of each.
+        The statistics, and what is to be added to the voxels of each section.
     """
-    means = [part.mean for part in parts if part.mean is not None]
-    common = sum(means) / len(means) if means else 0.0
-    shifts = [common - part.mean if part.mean is not None else 0.0 for part in parts]
-    return [_shifted(part, common) for part in parts], shifts
-
-
-def _shifted(part: Statistics, common: float) -> Statistics:
-    if part.mean is None:
-        return part
-    # In this order a section without contrast comes to the common mean exactly, and shows no rounding as contrast.
-    sample = part.sample.astype(np.result_type(part.sample.dtype, np.float32))
-    sample -= sample.dtype.type(part.mean)
-    sample += sample.dtype.type(common)
-    return Statistics(
-        part.minimum - part.mean + common, part.maximum - part.mean + common, part.nonfinite, sample, common
-    )
-
-
-def collect(parts: Iterable[Statistics]) -> Statistics:
-    """Bring the statistics of the sections together."""
-    minimum, maximum, nonfinite, samples = math.inf, -math.inf, 0, []
+    minima, maxima, means, sizes = array("d"), array("d"), array("d"), array("q")
+    nonfinite, joined = 0, _Joined()
     for part in parts:
-        minimum, maximum = min(minimum, part.minimum), max(maximum, part.maximum)
+        minima.append(part.minimum)
+        maxima.append(part.maximum)
+        means.append(math.nan if part.mean is None else part.mean)
+        sizes.append(part.sample.size)
         nonfinite += part.nonfinite
-        samples.append(part.sample)
-    sample = np.concatenate(samples)
+        joined.append(part.sample)
+    known = [mean for mean in means if not math.isnan(mean)]
+    common = sum(known) / len(known) if known else 0.0
+    shifts = array("d", (0.0 if math.isnan(mean) else common - mean for mean in means))
+    # In this order a section without contrast comes to the common mean exactly, and shows no rounding as contrast.
+    # One without a mean has no finite voxel, and so no sample, but infinite ends.
+    from_means = np.nan_to_num(np.array(means), nan=common)
+    unshifted = joined.all()
+    sample: NDArray[Any] = unshifted.astype(np.result_type(unshifted.dtype, np.float32))
+    sample -= np.repeat(from_means.astype(sample.dtype), np.array(sizes))
+    sample += sample.dtype.type(common)
+    minimum = float((np.array(minima) - from_means + common).min(initial=math.inf))
+    maximum = float((np.array(maxima) - from_means + common).max(initial=-math.inf))
+    return _of_all(minimum, maximum, nonfinite, sample), shifts
+
+
+class _Joined:
+    """Arrays one behind the other, in blocks: millions of tiny arrays would take far more than what is in them."""
+
+    def __init__(self) -> None:
+        self._arrays: list[NDArray[np.generic]] = []
+        self._blocks: list[NDArray[np.generic]] = []
+
+    def append(self, values: NDArray[np.generic]) -> None:
+        self._arrays.append(values)
+        if len(self._arrays) == _JOINED_AT_ONCE:
+            self._blocks.append(np.concatenate(self._arrays))
+            self._arrays = []
+
+    def all(self) -> NDArray[np.generic]:
+        return np.concatenate([*self._blocks, *self._arrays])
+
+
+def _of_all(minimum: float, maximum: float, nonfinite: int, sample: NDArray[np.generic]) -> Statistics:
     if not sample.size:  # none was wanted, or it met no finite voxel
         sample = np.array([minimum, maximum])
     sample.sort()

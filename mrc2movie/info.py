@@ -42,7 +42,9 @@ class FileInfo:
             "byte order": f"{header['byte_order']}-endian",
             "mode": str(header["mode"]),
             "size": f"{columns} x {rows} x {count} (columns x rows x sections)",
-            "voxel size": " x ".join(f"{length:.4g}" for length in voxel_size) + " Å" if voxel_size else "not known",
+            "voxel size": " x ".join(f"{length:.4g}" if length else "?" for length in voxel_size) + " Å"
+            if voxel_size
+            else "not known",
             "tilts": _tilts_in_words(description.tilts),
             "orientation": f"row 0 is the {'bottom' if description.row0_at_bottom else 'top'} of the picture",
         }

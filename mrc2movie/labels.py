@@ -1,15 +1,17 @@
 """Words and a scale bar in the corners of a frame, drawn after the contrast so that this leaves them alone."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.readers.volume import Description
+from mrc2movie.readers.volume import Description, Tilts
 from mrc2movie.render import Frame
 from mrc2movie.sequence import Shown
 from mrc2movie.settings import Settings
@@ -23,6 +25,10 @@ _BAR_SHARE = (1 / 2, 1 / 4)
 """The most that either corner may take of the (width, height) of a frame; a scale bar is half as long at most."""
 
 _WEIGHT = 500  # between regular (400) and bold: light letters look thinner than dark ones
+
+
+Captions: TypeAlias = Callable[[int], Sequence[str]]
+"""Gives the lines of text at a position of the movie: as many positions as a file has sections are never kept."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,13 @@ class Labels:
     """What is written on the frames of a movie.
 
     Attributes:
-        captions: Lines of text for the upper left corner, at each position shown; none where it is empty.
+        captions: Gives the lines of text for the upper left corner at each position shown; None for no text.
         scale_bar: For the lower right corner, if any.
         font_size: Pixels.
         warnings: What could not be written, and why.
     """
 
-    captions: Sequence[Sequence[str]] = ()
+    captions: Captions | None = None
     scale_bar: ScaleBar | None = None
     font_size: int = 0
     warnings: tuple[str, ...] = ()
@@ -102,7 +108,7 @@ class Pen:
         """Write on the frame at a position of the movie, in place."""
         margin = _margin(self._labels.font_size)
         if self._labels.captions:
-            text_stamp(self._labels.captions[position], self._font, self._labels.font_size).draw(frame, margin, margin)
+            text_stamp(self._labels.captions(position), self._font, self._labels.font_size).draw(frame, margin, margin)
         if self._bar:
             height, width = self._bar.ink.shape
             self._bar.draw(frame, frame.shape[0] - height - margin, frame.shape[1] - width - margin)
@@ -140,7 +146,7 @@ def plan_labels(
                 warnings.append("--scale-bar: it holds from left to right only, since the voxels are not square")
     font = cv2.FontFace("sans")
     wanted = min(max(round(min(shape[:2]) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
-    texts = set(captions)
+    texts = _texts_of_all_widths(captions, len(shown.places)) if captions else set()
 
     def fits(part: str, size: int) -> bool:
         if part == "bar":
@@ -159,33 +165,50 @@ def plan_labels(
             if part == "bar":
                 bar = None
             else:
-                captions, texts = [], set()
+                captions, texts = None, set()
     size = next(size for size in range(wanted, 0, -1) if fits("label", size) and fits("bar", size))
     return Labels(captions, bar, size, tuple(warnings))
 
 
-def captions_of(
-    settings: Settings, description: Description, shown: Shown
-) -> tuple[Sequence[tuple[str, ...]], list[str]]:
-    """The lines of text at each position shown, and warnings of what is not known."""
-    lines: list[Sequence[str]] = []
+def captions_of(settings: Settings, description: Description, shown: Shown) -> tuple[Captions | None, list[str]]:
+    """What gives the lines of text at each position shown, and warnings of what is not known."""
+    lines: list[Callable[[int], str]] = []
     warnings: list[str] = []
     size = description.voxel_size_A
     for name in settings.label.split(",") if settings.label else ():
         if name == "section":
             word = "section" if settings.axis == "z" else settings.axis
-            lines.append([f"{word} {number}" for number in shown.numbers])
+            lines.append(f"{word} {{}}".format)
         elif name == "tilt" and description.tilts:
-            lines.append([in_degrees(description.tilts.degrees[number]) for number in shown.numbers])
+            lines.append(partial(_tilt_line, description.tilts))
         elif name == "tilt":
             warnings.append("--label tilt: no tilt angle is known for each section, so none is written")
         elif description.kind in ("tilt series", "particle stack", "volume stack", "transform"):
             warnings.append(f"--label depth: a {description.kind} has no depth, so none is written")
-        elif size is None:
-            warnings.append("--label depth: no voxel size is known, so none is written (give it with --pixel-size)")
+        elif size is None or size[2] is None:
+            what = f"voxel size{' along z' if size else ''}"
+            warnings.append(f"--label depth: no {what} is known, so none is written (give it with --pixel-size)")
         else:
-            lines.append([f"depth {number * size[2] / 10:.1f} nm" for number in shown.numbers])
-    return list(zip(*lines, strict=True)), warnings
+            lines.append(partial(_depth_line, size[2]))
+
+    def captions(position: int) -> Sequence[str]:
+        number = shown.numbers[position]
+        return [line(number) for line in lines]
+
+    return captions if lines else None, warnings
+
+
+def _tilt_line(tilts: Tilts, number: int) -> str:
+    return in_degrees(tilts.degrees[number])
+
+
+def _depth_line(spacing_A: float, number: int) -> str:
+    return f"depth {number * spacing_A / 10:.1f} nm"
+
+
+def _texts_of_all_widths(captions: Captions, count: int) -> set[tuple[str, ...]]:
+    """A few captions that take as much room as all: digits are equally wide in OpenCV's font."""
+    return {tuple(re.sub(r"\d", "0", line) for line in captions(position)) for position in range(count)}
 
 
 def in_degrees(angle: float) -> str:

@@ -6,7 +6,7 @@ The design calls this room ``convert.py``; a module of that name would hide the 
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +25,7 @@ from mrc2movie.contrast import (
     Statistics,
     choose_range,
     collect,
-    match_means,
+    collect_with_matched_means,
     section_statistics,
 )
 from mrc2movie.errors import InputError, UsageError, about
@@ -45,6 +45,8 @@ from mrc2movie.writers import check_codec, open_movie
 from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
 
 Result = TypeVar("Result")
+
+_MOST_FRAMES = 2**31 - 1  # AVI, MP4 and OpenCV count frames in 32 bits
 
 OnSection = Callable[[str, int, int], None]
 """Hears of progress: the stage ("turning" for another axis, "measuring", "converting"), sections done, sections in
@@ -260,7 +262,7 @@ def convert_claimed(source: Path, claim: Claim, settings: Settings, on_section: 
             settings=asked.movie_options(),
             header=description.header,
             grey_range=(grey_range.low, grey_range.high),
-            sections=tuple(shown.numbers),
+            sections=shown.numbers,
             frames=facts,
             seconds=dict(showing.watch.seconds),
             notes=preset_notes + read.notes + shown.notes + grey_range.notes + prepared.notes + writer.notes,
@@ -369,9 +371,28 @@ def _measured(volume: Volume, settings: Settings, workers: Workers, on_section: 
             )
         prepared = preparation(settings, description.section_shape, description.voxel_size_A)
         with suppress(SizeLearned):
-            volume.expect(shown.read())
+            _check_frames(volume, shown, settings)
+            volume.expect(shown.read(), shown.rising)
             showing = Showing(volume, description, shown, prepared, workers, on_section)
             return showing, measure(showing, GreyRule.parse(settings.range), settings.match_mean)
+
+
+def _check_frames(volume: Volume, shown: Shown, settings: Settings) -> None:
+    """Refuse more frames than the containers can count.
+
+    Raises:
+        InputError: There are more.
+        SizeLearned: A compressed stream is shorter than its header says.
+    """
+    frames = len(shown.places) + len(way_back(len(shown.places), settings))
+    if frames <= _MOST_FRAMES:
+        return
+    if settings.axis == "z":
+        volume.section(volume.description.shape[0] - 1)  # a compressed stream must have that many
+    raise InputError(
+        f"would be a movie of {frames} frames, more than the {_MOST_FRAMES} that one can have",
+        "show fewer sections (--every, --discard-range, --playback forward)",
+    )
 
 
 def measure(showing: Showing, rule: GreyRule, match_mean: bool = False) -> Greys:
@@ -392,11 +413,9 @@ def measure(showing: Showing, rule: GreyRule, match_mean: bool = False) -> Greys
 
         return work
 
-    parts: Iterable[Statistics] = showing.map("measuring", make_worker)
-    shifts: Sequence[float] = ()
-    if match_mean:
-        parts, shifts = match_means(list(parts))
-    return Greys(choose_range(collect(parts), rule, _rounding(showing)), shifts)
+    parts = showing.map("measuring", make_worker)
+    statistics, shifts = collect_with_matched_means(parts) if match_mean else (collect(parts), ())
+    return Greys(choose_range(statistics, rule, _rounding(showing)), shifts)
 
 
 def _rounding(showing: Showing) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,8 @@ from mrc2movie.publish import RECORD_DIRECTORY, Claim, make_directories, move_in
 from mrc2movie.writers.movie import MovieFacts
 
 _FORMAT = 1
+_SECTIONS_KEPT = 10_000
+"""No tilt series or tomogram has as many; the settings tell which ones a longer movie shows."""
 
 T = TypeVar("T")
 
@@ -130,7 +133,7 @@ class Record(Made):
     preset: str | None
     header: dict[str, object]
     grey_range: tuple[float, float]
-    sections: tuple[int, ...]
+    sections: Sequence[int]
     frames: MovieFacts
     seconds: dict[str, float]
     notes: tuple[str, ...]
@@ -171,6 +174,7 @@ def write_record(claim: Claim, record: Record) -> None:
     """
     path, hidden = record_path(claim.target), claim.beside(".json")
     kept = {field.name: getattr(record, field.name) for field in fields(record)}  # the header may be large: no copy
+    kept["sections"] = _in_json(record.sections)
     text = json.dumps({"format": _FORMAT, **kept}, indent=1, default=asdict)
     if path.parent.is_symlink():
         raise OutputError(f"{RECORD_DIRECTORY} is a symbolic link, which is never written through", "remove it")
@@ -178,6 +182,13 @@ def write_record(claim: Claim, record: Record) -> None:
         make_directories(path.parent)
         hidden.write_text(text + "\n", encoding="ascii")
     move_into_place(hidden, path, f"its record {path.name}")
+
+
+def _in_json(sections: Sequence[int]) -> object:
+    """The numbers; from some length on only how many there are, and the ends."""
+    if len(sections) <= _SECTIONS_KEPT:
+        return list(sections)
+    return {"count": len(sections), "first": sections[0], "last": sections[-1]}
 
 
 def refuse_directory_of_another_user(movie: Path) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.contrast import GreyRange, not_finite, to_8bit
 from mrc2movie.errors import InputError
+from mrc2movie.readers.volume import VoxelSize
 from mrc2movie.settings import Settings
 
 Frame: TypeAlias = NDArray[np.uint8]
@@ -191,15 +192,13 @@ class Preparation:
     warnings: tuple[str, ...] = ()
 
 
-def preparation(
-    settings: Settings, shape: tuple[int, ...], voxel_size_A: tuple[float, float, float] | None
-) -> Preparation:
+def preparation(settings: Settings, shape: tuple[int, ...], voxel_size_A: VoxelSize | None) -> Preparation:
     """What is done to every section, so that the grey range fits what is shown.
 
     Args:
         settings: The steps.
         shape: Of the sections: (rows, columns), or (rows, columns, 3) in colour.
-        voxel_size_A: (columns, rows, sections) in Å, where known.
+        voxel_size_A: Along (columns, rows, sections), where known.
 
     Raises:
         InputError: A step needs a voxel size, and none is known.

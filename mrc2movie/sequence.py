@@ -1,10 +1,11 @@
 """Which sections are shown, and in which order: numbers only."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
+from typing import overload
 
 from mrc2movie.readers.volume import Tilts
 from mrc2movie.settings import Settings
@@ -31,19 +32,39 @@ class Shown:
     @cached_property
     def numbers(self) -> Sequence[int]:
         """The section in the middle of each mean, each once, in the order of their first appearance."""
-        return [self.kept[place] for place in self.places]
+        numbers = self.kept[:: abs(self.places.step)]
+        return numbers[::-1] if self.places.step < 0 else numbers
+
+    @property
+    def rising(self) -> bool:
+        """Whether the sections to be read follow each other as in the file."""
+        return len(self.kept) < 2 or (self.places.step > 0 and _rises(self.kept))
 
     def neighbours(self, position: int) -> Sequence[int]:
         """The sections whose mean is shown at a position: fewer at the ends; of an even number one more follows."""
-        place = self.places[position]
-        return self.kept[max(0, place - (self.average - 1) // 2) : place + self.average // 2 + 1]
+        wanted = self._places_of_mean(position)
+        return self.kept[wanted.start : wanted.stop]
 
-    def read(self) -> Sequence[int]:
+    def _places_of_mean(self, position: int) -> range:
+        place = self.places[position]
+        return range(max(0, place - (self.average - 1) // 2), min(len(self.kept), place + self.average // 2 + 1))
+
+    def read(self) -> Iterable[int]:
         """The sections to be read, each once, in the order in which the means need them."""
-        if self.average == 1:
-            return self.numbers
-        neighbours = (number for position in range(len(self.places)) for number in self.neighbours(position))
-        return list(dict.fromkeys(neighbours))
+        return self.numbers if self.average == 1 else self._read_for_means()
+
+    def _read_for_means(self) -> Iterator[int]:
+        before = range(0)
+        for position in range(len(self.places)):
+            wanted = self._places_of_mean(position)
+            yield from (self.kept[place] for place in wanted if place not in before)
+            before = wanted  # an earlier mean shares no section with a later one that this one lacks
+
+
+def _rises(numbers: Sequence[int]) -> bool:
+    if isinstance(numbers, range):
+        return numbers.step > 0
+    return numbers.rising if isinstance(numbers, _Without) else all(one <= other for one, other in pairwise(numbers))
 
 
 def sections_shown(count: int, settings: Settings, tilts: Tilts | None = None) -> Shown:
@@ -60,8 +81,7 @@ def sections_shown(count: int, settings: Settings, tilts: Tilts | None = None) -
     order = _in_order(count, settings, tilts)
     sections = order.sections
     if settings.discard_range:
-        first, end = settings.discard_range
-        sections = [*sections[:first], *sections[end:]]
+        sections = _Without(sections, *settings.discard_range).simplified()
     if settings.discard_percentage:
         start, end = (_part(count, fraction) for fraction in settings.discard_percentage)
         sections = sections[start : count - end]
@@ -73,6 +93,47 @@ def sections_shown(count: int, settings: Settings, tilts: Tilts | None = None) -
         notes=order.notes,
         warnings=order.warnings,
     )
+
+
+class _Without(Sequence[int]):
+    """The items of a sequence without a range of them, looked up when they are wanted: a header claims any number.
+
+    Args:
+        items: The sequence.
+        first: The first place that is left out.
+        end: The place after the last that is left out.
+        places: Which of the others, in which order; all where None.
+    """
+
+    def __init__(self, items: Sequence[int], first: int, end: int, places: range | None = None) -> None:
+        self._items = items
+        self._first = min(first, len(items))
+        self._gap = min(end, len(items)) - self._first
+        self._places = range(len(items) - self._gap) if places is None else places
+
+    @property
+    def rising(self) -> bool:
+        """Whether no item is followed by a lower one."""
+        return self._places.step > 0 and _rises(self._items)
+
+    def simplified(self) -> Sequence[int]:
+        """A plain slice where what is left out is at one end."""
+        if not self._first:
+            return self._items[self._gap :]
+        return self._items[: self._first] if self._first + self._gap == len(self._items) else self
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        place = self._places[index]
+        if isinstance(place, range):
+            return _Without(self._items, self._first, self._first + self._gap, place)
+        return self._items[place if place < self._first else place + self._gap]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from mrc_bytes import IMOD_STAMP, header, mrc, ramp, read, section_of, stored, write
 from numpy.typing import NDArray
 
+from mrc2movie.cli import main
 from mrc2movie.errors import InputError
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.volume import Description
@@ -251,6 +252,59 @@ def test_a_voxel_size_that_makes_no_sense_is_not_known(
 ) -> None:
     path = write(tmp_path / "a.mrc", mrc(ramp(2, 3, 5), 1, cella=cella, mx=mx))
     assert described(path).voxel_size_A == expected
+
+
+@pytest.mark.parametrize("z", [0, -8, math.nan, math.inf])
+def test_an_unknown_spacing_along_z_leaves_the_pixel_size_what_it_is(tmp_path: Path, z: float) -> None:
+    path = write(tmp_path / "a.mrc", mrc(ramp(3, 40, 50), 1, cella=(100, 120, z)))
+    description = described(path)
+    assert description.voxel_size_A == (2, 3, None)
+    assert description.header["voxel_size_A"] == (2, 3, None)
+    # An MRC file whose columns run along z has no pixel size then.
+    assert described(write(path, mrc(ramp(2, 3, 5), 1, cella=(10, 9, z), mapcrs=(3, 2, 1)))).voxel_size_A is None
+
+
+def test_without_a_spacing_along_z_there_is_no_depth_but_a_scale_bar_and_a_low_pass(
+    tmp_path: Path, movie: Movie, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.mrc", mrc(ramp(3, 120, 160), 1, cella=(1600, 1200, 0)))
+    plain, labelled = movie(path), movie(path, "--scale-bar", "--label=depth")
+    assert (plain != labelled).any()
+    warned = capsys.readouterr().err
+    assert "--label depth: no voxel size along z is known, so none is written" in warned
+    assert "--scale-bar" not in warned
+    movie(path, "--lowpass=60")
+    assert main(["--info", str(path)]) == 0
+    assert "10 x 10 x ? Å" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("mz", "depth", "expected"),
+    [
+        (1, 40, (2, 3, 2)),  # a volume, 20 sections of 2 Å
+        (1, 2, (2, 3, 2)),  # a stack of images, whose cell is one voxel deep
+        (1, 400, (2, 3, 400)),
+        (20, 40, (2, 3, 2)),
+        (10, 40, (2, 3, 4)),
+    ],
+)
+def test_one_step_along_z_is_taken_for_all_sections_where_the_cell_is_that_deep(
+    tmp_path: Path, mz: int, depth: float, expected: tuple[float, float, float]
+) -> None:
+    path = write(tmp_path / "a.mrc", mrc(ramp(20, 3, 5), 1, mz=mz, cella=(10, 9, depth)))
+    assert described(path).voxel_size_A == expected
+
+
+def test_one_step_along_z_is_looked_for_where_the_sections_run(tmp_path: Path) -> None:
+    data = mrc(ramp(20, 3, 5), 1, mx=1, my=3, mz=5, cella=(40, 9, 10), mapcrs=(3, 2, 1))
+    assert described(write(tmp_path / "a.mrc", data)).voxel_size_A == (2, 3, 2)
+
+
+@pytest.mark.parametrize("nversion", [0x20202020, 20139, 21000, -1])
+def test_a_format_version_that_is_none_is_not_believed(tmp_path: Path, nversion: int) -> None:
+    description = described(write(tmp_path / "a.mrc", mrc(ramp(2, 3, 5), 0, nversion=nversion)))
+    assert description.dtype == np.uint8
+    assert description.header["dialect"] == "MRC2000 or CCP4"
 
 
 @pytest.mark.parametrize("stats", [(-1e38, 1e38, 0), (1e38, -1e38, 0), (0, 0, 0), (math.nan,) * 3, (5, 6, 5)])

@@ -254,5 +254,5 @@ def test_means_of_planes_are_of_neighbouring_planes(tmp_path: Path) -> None:
 
 def test_sections_to_read_are_each_named_once() -> None:
     for settings in (Settings(average=4, every=3), Settings(average=7, playback="backward"), Settings(every=2)):
-        read = sections_shown(20, settings).read()
+        read = list(sections_shown(20, settings).read())
         assert len(read) == len(set(read))

@@ -27,6 +27,8 @@ _NOT_KEPT = (
     "take the file's own order (--order file, --playback forward)",
 )
 _XZ_MEMORY = 256 * 2**20  # xz -9 needs 65 MB; a file may claim to need any amount
+_WINDOW_SEEN_IN = 1024
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 _ZSTANDARD_SKIPPABLE = tuple(bytes([0x50 + kind]) + b"\x2a\x4d\x18" for kind in range(16))  # pzstd writes them
 
 
@@ -115,6 +117,25 @@ def _zstandard() -> Decompressor:
     raise InputError("is compressed with Zstandard", "pip install 'mrc2movie[zst]' to read it, or unpack it first")
 
 
+def _zstandard_window(head: bytes) -> int:
+    """The memory that a frame claims to need, by its first bytes (RFC 8878, 3.1.1); 0 where they do not tell."""
+    if len(head) < 14 or not head.startswith(_ZSTANDARD):
+        return 0
+    if head[4] & 32:  # a single segment: its content is its window
+        dictionary, size = (0, 1, 2, 4)[head[4] & 3], (1, 2, 4, 8)[head[4] >> 6]
+        return int.from_bytes(head[5 + dictionary : 5 + dictionary + size], "little")
+    base = 1 << (10 + (head[5] >> 3))
+    return base + base // 8 * (head[5] & 7)
+
+
+def _xz_dictionary(head: bytes) -> int:
+    """The memory that a stream's first block claims to need, by its LZMA2 filter (xz file format, 3.1 and 5.3.1)."""
+    end = 12 + 4 * (head[12] + 1) if len(head) > 12 else 0
+    found = head.rfind(b"\x21\x01", 14, end - 4)  # the filter is the last, and has one byte of properties
+    bits = head[found + 2] if 0 <= found < end - 6 else 0
+    return (2 | bits & 1) << (bits // 2 + 11) if 0 < bits < 40 else 0
+
+
 @dataclass(frozen=True)
 class Compression:
     """A way to compress files.
@@ -136,7 +157,7 @@ COMPRESSIONS = (
     Compression("gzip", (b"\x1f\x8b\x08",), 1032, _Gzip),
     Compression("bzip2", tuple(b"BZh%d" % level for level in range(1, 10)), 1 << 21, bz2.BZ2Decompressor),
     Compression("xz", (b"\xfd7zXZ\0",), 1 << 13, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)),
-    Compression("Zstandard", (b"\x28\xb5\x2f\xfd", *_ZSTANDARD_SKIPPABLE), 1 << 16, _zstandard),
+    Compression("Zstandard", (_ZSTANDARD, *_ZSTANDARD_SKIPPABLE), 1 << 16, _zstandard),
 )
 """The ratios: zlib's documentation for gzip; for bzip2 a block of 900 kB, each byte of which may stand for 51, in 40
 bytes; for xz a repeated match of 273 bytes at 14 decisions of 0.022 bits; for Zstandard a block of 128 kB in 4."""
@@ -179,6 +200,7 @@ class DecompressedStream(Source):
         self._stream: Decompressor | None = None
         self._input_bytes = _INPUT_BYTES[0]
         self._read_from = 0
+        self._stream_from = 0
         self._position = 0
 
     def justifies(self, section_bytes: int) -> bool:
@@ -232,6 +254,8 @@ class DecompressedStream(Source):
             data = self._decompress(count)
         except Exception as error:
             # Zstandard's error is told by its name: its module need not be there.
+            if type(error).__name__ in ("LZMAError", "ZstdError") and "memory" in str(error).lower():
+                raise self._needs_memory() from error
             if not isinstance(error, (zlib.error, OSError, EOFError, lzma.LZMAError)) and (
                 type(error).__name__ != "ZstdError"
             ):
@@ -244,6 +268,12 @@ class DecompressedStream(Source):
             self.size, self.size_is_known = self._position, True
         self._position += len(data)
         return data
+
+    def _needs_memory(self) -> InputError:
+        head = self._file.read(self._stream_from, _WINDOW_SEEN_IN)
+        needed = (_zstandard_window if self.container == "Zstandard" else _xz_dictionary)(head)
+        much = f"{needed / 2**20:.0f} MB of" if needed else "more"
+        return InputError(f"needs {much} memory to be unpacked, which is too much here", "unpack it first")
 
     def _again_with_care(self, count: int) -> bytes:
         """Come to the same place again and go on in small steps: what a failing call has unpacked is lost."""
@@ -260,6 +290,7 @@ class DecompressedStream(Source):
                 if compression_of(head) is not self._compression:
                     return b""  # the end; whatever follows it is no part of the stream
                 self._stream = self._compression.start()
+                self._stream_from = self._read_from
                 self._input_bytes = _INPUT_BYTES[0]
             stream = self._stream
             raw = b""

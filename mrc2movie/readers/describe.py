@@ -1,13 +1,13 @@
 """From a parsed header and what lies beside the file to the description that the rest of the program works with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mrc2movie.readers.extended import Metadata
+from mrc2movie.readers.extended import MOST_SECTIONS, Metadata
 from mrc2movie.readers.header import Header
 from mrc2movie.readers.sidecars import sidecar_metadata
-from mrc2movie.readers.volume import Description, Tilts, VolumeKind
+from mrc2movie.readers.volume import Description, Tilts, VolumeKind, VoxelSize
 from mrc2movie.readers.voxels import MODES, Coding
 
 _KIND_OF_SUFFIX: dict[str, VolumeKind] = {
@@ -38,13 +38,15 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         notes.append(f"there is room for {there} sections in the file: the header says {header.nz}, which are shown")
     if header.layout.coding is Coding.COMPLEX:
         notes.append("a transform: shown as log(1 + amplitude), centred")
+    if header.extended_bytes and not extended:
+        notes.extend(_why_not_extended(header))
     suffix_kind = _suffix_kind(path)
     sources = [extended] if extended else []
     tilts = None
     # A tomogram shares its stem, and now and then its extended header, with the tilt series that it comes from: the
     # angles are those of that one.
     if suffix_kind not in ("volume", "particle stack"):
-        sidecars, sidecar_notes = sidecar_metadata(path, header.nz) if header.nz > 1 else ([], [])
+        sidecars, sidecar_notes = sidecar_metadata(path, header.nz) if 1 < header.nz <= MOST_SECTIONS else ([], [])
         notes.extend(sidecar_notes)
         sources.extend(sidecars)
         tilts = _tilts(sources, count)
@@ -66,6 +68,17 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
     )
 
 
+def _why_not_extended(header: Header) -> Iterator[str]:
+    """Why nothing is told of an extended header that is of a kind that is known."""
+    if header.exttyp == "json":
+        yield (
+            f"the JSON text of {header.extended_bytes} bytes in the extended header is not kept in the record: it is "
+            "too long, nested too deep, or damaged"
+        )
+    elif header.nz > MOST_SECTIONS:
+        yield f"the extended header is not read: no tilt series has {header.nz} sections"
+
+
 def _suffix_kind(path: Path) -> VolumeKind | None:
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     return next((_KIND_OF_SUFFIX[suffix] for suffix in reversed(suffixes) if suffix in _KIND_OF_SUFFIX), None)
@@ -77,7 +90,7 @@ def _tilts(sources: Sequence[Metadata], count: int) -> Tilts | None:
     return next((tilts for tilts in found if tilts.vary), found[0] if found else None)
 
 
-def _pixel_size(sources: Sequence[Metadata]) -> tuple[float, float, float] | None:
+def _pixel_size(sources: Sequence[Metadata]) -> VoxelSize | None:
     """The pixel size that an extended header or a sidecar gives for the first section, in all directions."""
     for metadata in sources:
         size = next(iter(metadata.columns.get("pixel_size_A", ())), None)
@@ -110,7 +123,7 @@ def _summary(container: str, header: Header, sources: Sequence[Metadata], count:
         "mode": mode,
         "byte_order": "little" if header.byte_order == "<" else "big",
         "machst": header.machst,
-        "voxel_size_A": header.voxel_size_A,
+        "voxel_size_A": header.voxel_size_A if any(header.voxel_size_A) else None,
         "axes": list(header.axes),
         "ispg": header.ispg,
         "exttyp": header.exttyp,

@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 from mrc2movie.readers.header import Header
 
 _READ_AT_MOST = 16 * 2**20
+_JSON_BYTES = 256 * 1024
+_JSON_DEPTH = 50
 _CLASSIC_FEI_BYTES = 131072
 _CLASSIC_FEI_RECORD = 128
 
 TILT = "tilt_degrees"
+
+MOST_SECTIONS = 100_000
+"""What is told of each section is not read where there are more: no tilt series has a hundredth of them."""
 
 Column = Sequence[float | None]
 
@@ -46,7 +51,9 @@ class Metadata:
 
 def extended_bytes_wanted(header: Header) -> int:
     """How much of the extended header `extended_metadata` wants to see: a block may be padded to any length."""
-    return min(header.extended_bytes, _READ_AT_MOST)
+    if header.exttyp == "json":  # parsed it takes twenty times as much memory
+        return header.extended_bytes if header.extended_bytes <= _JSON_BYTES else 0
+    return min(header.extended_bytes, _READ_AT_MOST) if header.nz <= MOST_SECTIONS else 0
 
 
 def extended_metadata(header: Header, raw: bytes) -> Metadata | None:
@@ -90,9 +97,24 @@ def _scaled(values: NDArray[np.generic], scale: float) -> list[float]:
 def _json(raw: bytes) -> Metadata | None:
     try:
         document = json.loads(raw, parse_float=_finite, parse_constant=_finite)
-        return Metadata("json extended header", document=document)
     except (ValueError, RecursionError):
         return None
+    return Metadata("json extended header", document=document) if _is_flat(document) else None
+
+
+def _is_flat(document: object) -> bool:
+    """Whether it is not nested so deep that nobody could write it again."""
+    level = [document]
+    for _ in range(_JSON_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _finite(text: str) -> float | None:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
+from mrc2movie.readers.volume import VoxelSize
 from mrc2movie.readers.voxels import MODES, Coding, Layout
 
 HEADER_BYTES = 1024
@@ -58,7 +59,7 @@ class Header:
         layout: The stored form of a section.
         sign_reason: Why integers are read as signed or unsigned, where that is a question; else empty.
         extended_bytes: Length of the extended header.
-        voxel_size_A: (x, y, z) in Å, or None where cell or sampling make no sense.
+        voxel_size_A: (x, y, z) in Å; None for each where cell or sampling make no sense.
         axes: mapc, mapr, maps.
         ispg: Space group, or 0, 1 or 401: images, a volume, volumes.
         mz: Sections of one volume, as the header says.
@@ -80,7 +81,7 @@ class Header:
     layout: Layout
     sign_reason: str
     extended_bytes: int
-    voxel_size_A: tuple[float, float, float] | None
+    voxel_size_A: tuple[float | None, float | None, float | None]
     axes: tuple[int, int, int]
     ispg: int
     mz: int
@@ -100,12 +101,10 @@ class Header:
         return HEADER_BYTES + self.extended_bytes
 
     @property
-    def spacing_A(self) -> tuple[float, float, float] | None:
-        """The voxel size along (columns, rows, sections) in Å: these need not be x, y and z."""
-        if self.voxel_size_A is None or not _are_axes(self.axes):
-            return self.voxel_size_A
-        column, row, section = (self.voxel_size_A[abs(axis) - 1] for axis in self.axes)
-        return column, row, section
+    def spacing_A(self) -> VoxelSize | None:
+        """The voxel size along (columns, rows, sections), which need not be x, y and z; None without a pixel size."""
+        column, row, section = (self.voxel_size_A[axis] for axis in _directions(self.axes))
+        return (column, row, section) if column and row else None
 
     @property
     def is_mrcz(self) -> bool:
@@ -133,7 +132,7 @@ class Header:
             return f"Thermo Fisher ({self.exttyp})"
         if self.exttyp == "SERI":
             return "SerialEM"
-        if self.nversion >= _MRC2014:
+        if _is_mrc2014(self.nversion):
             return f"MRC2014, version {self.nversion}"
         return "MRC2000 or CCP4" if self.has_map else "old MRC, without MAP"
 
@@ -346,7 +345,7 @@ def _mode0_is_signed(found: _Raw) -> tuple[bool, str]:
         if dmin < 0:
             signed = -dmin > dmax - 128
             return signed, f"{'signed' if signed else 'unsigned'} by the header's minimum and maximum"
-    signed = found.nversion >= _MRC2014
+    signed = _is_mrc2014(found.nversion)
     return signed, f"{'signed' if signed else 'unsigned'} by the header's version {found.nversion}"
 
 
@@ -355,14 +354,31 @@ def _are_axes(axes: tuple[int, int, int]) -> bool:
     return sorted(map(abs, axes)) == [1, 2, 3]
 
 
-def _voxel_size(found: _Raw) -> tuple[float, float, float] | None:
+def _directions(axes: tuple[int, int, int]) -> list[int]:
+    """Which of x, y and z, counted from 0, columns, rows and sections follow."""
+    return [abs(axis) - 1 for axis in axes] if _are_axes(axes) else [0, 1, 2]
+
+
+def _is_mrc2014(nversion: int) -> bool:
+    """Whether the version is one: old programs left anything there, such as four blanks."""
+    return _MRC2014 <= nversion < 21000
+
+
+def _voxel_size(found: _Raw) -> tuple[float | None, float | None, float | None]:
     # MRCZ leaves the sampling at 0: its cell is that of the whole volume.
-    sampling = found.size if found.is_mrcz else found.sampling
+    sampling = list(found.size if found.is_mrcz else found.sampling)
+    column, _, section = _directions(found.axes)
+    count = found.size[2]
+    if sampling[section] == 1 and sampling[column] > 0:
+        # One step for a stack of images, whose cell is one voxel deep; or by mistake, for a whole volume.
+        as_volume = found.cell[section] / count
+        if math.isclose(as_volume, found.cell[column] / sampling[column], rel_tol=0.1):
+            sampling[section] = count
     x, y, z = (
-        length / steps if steps > 0 and math.isfinite(length) else 0.0
+        length / steps if steps > 0 and length > 0 and math.isfinite(length) else None
         for length, steps in zip(found.cell, sampling, strict=True)
     )
-    return (x, y, z) if min(x, y, z) > 0 else None
+    return x, y, z
 
 
 def printable_text(raw: bytes) -> str:

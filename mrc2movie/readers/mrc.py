@@ -1,9 +1,8 @@
 """MRC files whose voxels lie in the open, in a plain file or in a compressed stream."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,9 +127,9 @@ class MrcVolume(Volume):
         _fill(fetch, scratch, 0)
         return layout.centring_of(scratch)
 
-    def expect(self, numbers: Sequence[int]) -> None:
+    def expect(self, numbers: Iterable[int], rising: bool) -> None:
         """Prepare a compressed stream for an order that is not rising."""
-        if any(later < earlier for earlier, later in pairwise(numbers)):
+        if not rising:
             self._source.expect_any_order()
 
     def section(self, number: int) -> Load:

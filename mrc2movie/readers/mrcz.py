@@ -6,7 +6,7 @@ Format: https://python-mrcz.readthedocs.io/en/latest/specification.html; chunks 
 
 import struct
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 
@@ -74,7 +74,7 @@ class MrczVolume(Volume):
             starts.append(end)
         return starts
 
-    def expect(self, numbers: Sequence[int]) -> None:
+    def expect(self, numbers: Iterable[int], rising: bool) -> None:
         """Any order is as good as another."""
 
     def section(self, number: int) -> Load:

@@ -3,16 +3,18 @@
 Formats: https://bio3d.colorado.edu/SerialEM/hlp/html/about_formats.htm and IMOD's tilt angle files, one a line.
 """
 
+import io
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from mrc2movie.errors import InputError
-from mrc2movie.readers.extended import TILT, Column, Metadata
+from mrc2movie.readers.extended import MOST_SECTIONS, TILT, Column, Metadata
 from mrc2movie.readers.source import InputFile
 
-_READ_AT_MOST = 16 * 2**20
+_MDOC_BYTES = 16 * 2**20
+_ANGLES_BYTES = 2**20
+_NUMBER_LENGTH = 64
 
 # Key of SerialEM, which of its values, our name.
 _MDOC_FIELDS = (
@@ -28,6 +30,7 @@ _MDOC_FIELDS = (
     ("RotationAngle", 0, "tilt_axis_degrees"),
     ("Voltage", 0, "voltage_kV"),
 )
+_MDOC_KEYS = frozenset(key for key, _, _ in _MDOC_FIELDS)
 
 
 def sidecar_metadata(path: Path, sections: int) -> tuple[list[Metadata], list[str]]:
@@ -47,10 +50,11 @@ def sidecar_metadata(path: Path, sections: int) -> tuple[list[Metadata], list[st
     candidates += [f"{name}{suffix}" for suffix in (".rawtlt", ".tlt") for name in names[1:]]
     found, notes = [], []
     for name in candidates:
-        text = _text(path.with_name(name))
+        is_mdoc = name.endswith(".mdoc")
+        text = _text(path.with_name(name), _MDOC_BYTES if is_mdoc else _ANGLES_BYTES)
         if text is None:
             continue
-        metadata = _mdoc(name, text) if name.endswith(".mdoc") else _angles(name, text)
+        metadata = _mdoc(name, text) if is_mdoc else _angles(name, text)
         if metadata is None:
             notes.append(f"{name} tells nothing of the sections: not used")
             continue
@@ -62,14 +66,18 @@ def sidecar_metadata(path: Path, sections: int) -> tuple[list[Metadata], list[st
     return found, notes
 
 
-def _text(path: Path) -> str | None:
-    """The text of a sidecar; None where there is none that can be read. Never waits on a pipe of that name."""
+def _text(path: Path, at_most: int) -> str | None:
+    """The text of a sidecar; None where there is none that can be read. Never waits on a pipe of that name.
+
+    Longer ones are no sidecars: nothing of them is read.
+    """
     try:
         source = InputFile(path)
     except InputError:
         return None
     try:
-        return source.read(0, _READ_AT_MOST).decode("latin-1").removeprefix("ï»¿")  # the byte order mark of UTF-8
+        data = source.read(0, at_most) if source.size <= at_most else b""
+        return data.decode("latin-1").removeprefix("ï»¿")  # the byte order mark of UTF-8
     except InputError:
         return None
     finally:
@@ -77,7 +85,7 @@ def _text(path: Path) -> str | None:
 
 
 def _angles(name: str, text: str) -> Metadata | None:
-    angles = [_number(line) for line in text.split("\n") if line.strip()]
+    angles = [_number(line.strip()) for line in text.split("\n") if line.strip()]
     return Metadata(name, {TILT: angles}) if angles and None not in angles else None
 
 
@@ -86,16 +94,19 @@ def _mdoc(name: str, text: str) -> Metadata | None:
     common: dict[str, str] = {}
     sections: dict[int, dict[str, str]] = {}
     current: dict[str, str] | None = common
-    for line in text.splitlines():
-        if heading := re.fullmatch(r"\s*\[(\w+)\s*=\s*(.*?)\]\s*", line):
-            kind, value = heading.groups()
-            if kind == "ZValue" and re.fullmatch(r"\d{1,9}", value):
-                current = sections.setdefault(int(value), {})
-            elif kind != "T":
-                current = None
-        elif current is not None:
-            key, _, value = line.partition("=")
-            current.setdefault(key.strip(), value.strip())
+    for line in io.StringIO(text, newline=None):
+        line = line.strip()
+        is_heading = line.startswith("[") and line.endswith("]")
+        key, _, value = (word.strip() for word in line.strip("[]").partition("="))
+        if not is_heading:
+            if current is not None and key in _MDOC_KEYS:
+                current.setdefault(key, value)
+        elif key == "ZValue" and value.isdecimal() and len(value) < 10:
+            current = sections.setdefault(int(value), {})
+        elif key != "T":
+            current = None
+        if len(sections) > MOST_SECTIONS:
+            return None
     if not sections:
         return None
     ordered = [sections[number] for number in sorted(sections)]
@@ -111,14 +122,14 @@ def _values(
     sections: list[dict[str, str]], common: dict[str, str], key: str, position: int, limit: float
 ) -> Iterator[float | None]:
     for section in sections:
-        words = section.get(key, common.get(key, "")).split()
+        words = section.get(key, common.get(key, "")).split(maxsplit=position + 1)
         value = _number(words[position]) if len(words) > position else None
         yield value if value is not None and abs(value) <= limit else None
 
 
 def _number(text: str) -> float | None:
     try:
-        number = float(text)
+        number = float(text) if len(text) <= _NUMBER_LENGTH else math.nan
     except ValueError:
         return None
     return number if math.isfinite(number) else None

@@ -8,7 +8,9 @@ they are wanted. That serves compressed files as well.
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError, saying
 from mrc2movie.parallel import Workers
-from mrc2movie.readers.volume import Description, Load, Section, Volume
+from mrc2movie.readers.volume import Description, Load, Section, Volume, VoxelSize
 
 _NOT_KEPT = (
     "the planes along another axis cannot be kept",
@@ -61,14 +63,14 @@ class TurnedVolume(Volume):
         self._directory = directory
         self._on_section = on_section
         self._spool: _PlaneFile | None = None
-        self._places: dict[int, int] = {}
+        self._planes = array("q")
         self._describe()
 
     def _describe(self) -> None:
         self.description = _turned(self._volume.description, self._axis)
         self.scratch_bytes = int(np.prod(self.description.section_shape)) * self.description.dtype.itemsize
 
-    def expect(self, numbers: Sequence[int]) -> None:
+    def expect(self, numbers: Iterable[int], rising: bool) -> None:
         """Turn these planes out of the volume, so that they can be read.
 
         Raises:
@@ -77,8 +79,8 @@ class TurnedVolume(Volume):
             OutputError: There is no room for the temporary file.
         """
         self.close()
-        self._places = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
-        wanted = np.array(list(self._places), np.intp)
+        wanted = np.unique(np.fromiter(numbers, np.int64))
+        self._planes = array("q", wanted.tobytes())
         source = self._volume.description
         rows, columns = source.shape[1:]
         row_bytes = self.scratch_bytes // source.shape[0]
@@ -100,7 +102,7 @@ class TurnedVolume(Volume):
             return work
 
         try:
-            self._volume.expect(range(source.shape[0]))
+            self._volume.expect(range(source.shape[0]), rising=True)
             loads = ((number, self._volume.section(number)) for number in range(source.shape[0]))
             groups = iter(lambda: tuple(islice(loads, group)), ())
             with Workers(self._workers) as workers:
@@ -112,7 +114,7 @@ class TurnedVolume(Volume):
 
     def section(self, number: int) -> Load:
         """The way to load a plane, in any order and from any thread."""
-        return partial(self._load, self._places[number])
+        return partial(self._load, bisect_left(self._planes, number))
 
     def _load(self, place: int, scratch: NDArray[np.uint8]) -> Section:
         assert self._spool is not None
@@ -129,17 +131,25 @@ class TurnedVolume(Volume):
 
 def _turned(description: Description, axis: Literal["x", "y"]) -> Description:
     sections, rows, columns = description.shape
-    size = description.voxel_size_A
     return replace(
         description,
         shape=(rows, sections, columns) if axis == "y" else (columns, sections, rows),
-        voxel_size_A=size and ((size[0], size[2], size[1]) if axis == "y" else (size[1], size[2], size[0])),
+        voxel_size_A=_turned_size(description.voxel_size_A, axis),
         row0_at_bottom=True,
         tilts=None,
     )
 
 
-def _turn(section: Section, axis: Literal["x", "y"], wanted: NDArray[np.intp], turned: Section) -> None:
+def _turned_size(size: VoxelSize | None, axis: Literal["x", "y"]) -> VoxelSize | None:
+    if size is None:
+        return None
+    x, y, z = size
+    if z is None:
+        return None
+    return (x, z, y) if axis == "y" else (y, z, x)
+
+
+def _turn(section: Section, axis: Literal["x", "y"], wanted: NDArray[np.int64], turned: Section) -> None:
     """Write a section's part of each wanted plane: (planes, columns of a plane)."""
     if axis == "x" and section.ndim == 2 and len(wanted) == section.shape[1] and np.all(np.diff(wanted) == 1):
         # OpenCV turns in blocks that suit the cache, several times as fast; of the type it needs to know the size only.

@@ -1,7 +1,7 @@
 """What every reader gives: a volume whose sections are read one at a time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,10 @@ Load: TypeAlias = Callable[[NDArray[np.uint8]], Section]
 VolumeKind: TypeAlias = Literal[
     "tilt series", "volume", "volume stack", "particle stack", "image stack", "image", "transform"
 ]
+
+
+VoxelSize: TypeAlias = tuple[float, float, float | None]
+"""In Å along three directions; the last is None where only the first two are known."""
 
 
 class SizeLearned(InputError):
@@ -53,7 +57,7 @@ class Description:
         shape: (sections, rows, columns) that can be shown.
         dtype: Of the sections, native byte order.
         row0_at_bottom: Whether row 0 is the bottom of the picture.
-        voxel_size_A: Along (columns, rows, sections) in Å, or None where the file does not tell.
+        voxel_size_A: Along (columns, rows, sections), or None where the file does not tell.
         header: What the record keeps of the header: names and JSON values.
         kind: What the sections are, as far as the file tells.
         kind_by_name: Whether its name tells that: headers often tell it wrongly.
@@ -66,7 +70,7 @@ class Description:
     shape: tuple[int, int, int]
     dtype: np.dtype[np.generic]
     row0_at_bottom: bool
-    voxel_size_A: tuple[float, float, float] | None
+    voxel_size_A: VoxelSize | None
     header: dict[str, object]
     kind: VolumeKind = "image stack"
     kind_by_name: bool = False
@@ -95,8 +99,13 @@ class Volume(ABC):
     scratch_bytes: int
 
     @abstractmethod
-    def expect(self, numbers: Sequence[int]) -> None:
-        """Hear in which order sections will be wanted, once or more."""
+    def expect(self, numbers: Iterable[int], rising: bool) -> None:
+        """Be ready for sections in this order, once or more.
+
+        Args:
+            numbers: The sections: by the header there may be billions.
+            rising: Whether no number is followed by a lower one.
+        """
 
     @abstractmethod
     def section(self, number: int) -> Load:
