@@ -14,18 +14,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mrc2movie.batch import convert_directory
-    from mrc2movie.pipeline import convert
-    from mrc2movie.settings import Settings
+    from mrc2movie.batch.run import convert_directory
+    from mrc2movie.conversion.convert import convert
+    from mrc2movie.options.settings import Settings
 
 __version__ = "0.1.0"
 __all__ = ["Settings", "__version__", "convert", "convert_directory"]
 
 # Loaded on first use: NumPy and OpenCV take longer to import than ``mrc2movie --help`` may take.
 _HOME = {
-    "Settings": "mrc2movie.settings",
-    "convert": "mrc2movie.pipeline",
-    "convert_directory": "mrc2movie.batch",
+    "Settings": "mrc2movie.options.settings",
+    "convert": "mrc2movie.conversion.convert",
+    "convert_directory": "mrc2movie.batch.run",
 }
 
 

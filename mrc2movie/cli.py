@@ -16,7 +16,7 @@ import mrc2movie
 from mrc2movie import console
 from mrc2movie.errors import TOO_LITTLE_MEMORY, Mrc2movieError, UsageError, about, lacks_memory, saying
 from mrc2movie.interruption import Signals, Stopped, stopping_on_signals
-from mrc2movie.settings import GROUPS, LOG_NAME, OPTIONS, PRESETS, Settings
+from mrc2movie.options.settings import GROUPS, LOG_NAME, OPTIONS, PRESETS, Settings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _last_words(stopped: Stopped) -> None:
     # Both may hang: the disk, and who reads what is said. The module is loaded only for real work, and maybe not yet to
     # its end.
-    give_up_claims = getattr(sys.modules.get("mrc2movie.publish"), "give_up_claims", lambda: None)
+    give_up_claims = getattr(sys.modules.get("mrc2movie.store.claim"), "give_up_claims", lambda: None)
     giving_up = threading.Thread(target=give_up_claims, name="mrc2movie give up")
     giving_up.start()
     what = "interrupted" if stopped.number == signal.SIGINT else "terminated"
@@ -134,7 +134,7 @@ def _run(words: list[str], signals: Signals) -> int:
     _keep_freed_memory()
     # Only now: NumPy and OpenCV take longer to import than a help text or a usage error should take.
     with signals.postponed():
-        from mrc2movie import batch
+        from mrc2movie.batch import run as batch
         from mrc2movie.writers import check_codec
 
     if demo is not None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import mrc2movie
+from mrc2movie.batch.report import NOT_WELL, Job, Outcome, Report, Status, Watcher
 from mrc2movie.errors import saying
 from mrc2movie.logfile import open_log
-from mrc2movie.names import printable
-from mrc2movie.report import NOT_WELL, Job, Outcome, Report, Status, Watcher
-from mrc2movie.settings import Settings
+from mrc2movie.options.settings import Settings
+from mrc2movie.store.names import printable
 
 if TYPE_CHECKING:
     from mrc2movie.info import FileInfo

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrc2movie.errors import InputError
+from mrc2movie.options.settings import Settings
+from mrc2movie.picture.selection import sections_shown
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.volume import Description, Tilts
-from mrc2movie.sequence import sections_shown
-from mrc2movie.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ import pytest
 from movies import frames, ramp, write_mrc
 
 import mrc2movie
-from mrc2movie import Settings, convert, convert_directory, publish
+from mrc2movie import Settings, convert, convert_directory
+from mrc2movie.batch.report import Status
+from mrc2movie.conversion.processors import available_processors
+from mrc2movie.conversion.workers import Workers
 from mrc2movie.errors import InputError, Mrc2movieError, UsageError
-from mrc2movie.parallel import Workers
-from mrc2movie.processors import available_processors
-from mrc2movie.publish import PacketSpool
-from mrc2movie.report import Status
-from mrc2movie.settings import OPTIONS
+from mrc2movie.options.settings import OPTIONS
+from mrc2movie.store import claim as publish
+from mrc2movie.store.claim import PacketSpool
 
 
 def test_convert_makes_one_movie_and_tells_of_it_without_printing(

@@ -7,10 +7,10 @@ import pytest
 from movies import frames, ramp, run, write_mrc
 
 from mrc2movie import __version__, convert_directory
-from mrc2movie.batch import plan
+from mrc2movie.batch.report import Status
+from mrc2movie.batch.run import plan
 from mrc2movie.errors import UsageError
-from mrc2movie.report import Status
-from mrc2movie.settings import Settings
+from mrc2movie.options.settings import Settings
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_an_unexpected_error_is_reported_as_our_bug_and_the_batch_goes_on(
         raise ZeroDivisionError("by nought\x1b[2J")
 
     for options, traceback_shown in (((), False), (("--verbose", "--overwrite"), True)):
-        monkeypatch.setattr("mrc2movie.pipeline.choose_range", fail_once)
+        monkeypatch.setattr("mrc2movie.conversion.convert.choose_range", fail_once)
         assert run(stacks, tmp_path / "out", *options) == 1
         shown = capsys.readouterr().err
         assert f"{stacks}/a.mrc: unexpected ZeroDivisionError (by nought\\x1b[2J); this is a bug of mrc2movie" in shown
@@ -259,7 +259,7 @@ def test_an_unexpected_error_that_is_about_no_file_is_reported_as_our_bug(
     def fail(*arguments: object) -> None:
         raise ZeroDivisionError("by nought\x1b[2J")
 
-    monkeypatch.setattr("mrc2movie.batch.plan", fail)
+    monkeypatch.setattr("mrc2movie.batch.run.plan", fail)
     assert run(stacks, tmp_path / "out", *options) == 1
     *before, last = (shown := capsys.readouterr().err).splitlines()
     assert "\x1b" not in shown

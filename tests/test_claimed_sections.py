@@ -15,7 +15,7 @@ from movies import packets
 from mrc_bytes import header, write
 
 from mrc2movie import Settings
-from mrc2movie.sequence import sections_shown
+from mrc2movie.picture.selection import sections_shown
 
 CLAIMED = 2 * 10**9
 MEGABYTE = 2**20

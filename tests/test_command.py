@@ -19,7 +19,7 @@ import pytest
 from movies import frames, ramp, run, write_mrc
 
 import mrc2movie
-from mrc2movie.settings import GROUPS, OPTIONS
+from mrc2movie.options.settings import GROUPS, OPTIONS
 
 COMMAND = Path(sys.executable).with_name("mrc2movie")
 

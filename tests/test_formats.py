@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 import mrc2movie
 from mrc2movie import Settings, convert
-from mrc2movie.codecs import CODECS, FORMATS
 from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
-from mrc2movie.render import Shrink
+from mrc2movie.options.codecs import CODECS, FORMATS
+from mrc2movie.picture.render import Shrink
 from mrc2movie.writers import open_movie
 from mrc2movie.writers.movie import MovieFacts
 

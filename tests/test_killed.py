@@ -30,8 +30,8 @@ from faults import (
 )
 from movies import run, write_mrc
 
-from mrc2movie.owner import Owner
-from mrc2movie.publish import crashes, remove_what_dead_runs_left
+from mrc2movie.store.claim import crashes, remove_what_dead_runs_left
+from mrc2movie.store.owner import Owner
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals on Windows")
 
@@ -220,7 +220,7 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
 def test_a_run_that_the_system_hides_from_other_users_is_not_taken_for_dead() -> None:
     """Shared machines are mounted so: /proc shows each user his own processes."""
     program = (
-        "import os, sys; from mrc2movie.owner import Owner; machine = Owner.me().machine; "
+        "import os, sys; from mrc2movie.store.owner import Owner; machine = Owner.me().machine; "
         "os.setgroups([]); os.setgid(12345); os.setuid(12345); "
         "print(Owner(machine, int(sys.argv[1]), 1).is_alive(), Owner(machine, 2**22 + 1, 1).is_alive())"
     )
@@ -232,7 +232,7 @@ def test_a_run_that_the_system_hides_from_other_users_is_not_taken_for_dead() ->
 
 
 def test_without_proc_a_run_is_dead_when_no_process_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mrc2movie.owner._PROC", Path("/nowhere"))
+    monkeypatch.setattr("mrc2movie.store.owner._PROC", Path("/nowhere"))
     with subprocess.Popen([COMMAND, "--version"], stdout=subprocess.DEVNULL) as process:
         owner = Owner(Owner.me().machine, process.pid, 0)
         assert owner.is_alive() is None  # it may be another of the same number
@@ -285,7 +285,7 @@ def test_runs_that_were_killed_from_outside_do_not_count_as_crashes(tmp_path: Pa
 
 def test_a_crash_counts_for_every_file_under_way_in_the_process(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from mrc2movie.publish import Claim; "
+        "import os, signal, sys; from pathlib import Path; from mrc2movie.store.claim import Claim; "
         "a, b, c = (Claim(Path(sys.argv[1]) / f'{name}.avi', name * 16) for name in 'abc'); "
         "a.__enter__(); b.__enter__(); a.__exit__(); c.__enter__(); os.kill(os.getpid(), signal.SIGSEGV)"
     )

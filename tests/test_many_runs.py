@@ -16,7 +16,7 @@ from faults import COMMAND, closing_line, faulty, frame_count, installed, movies
 from mrc2movie import Settings, convert
 from mrc2movie.cli import main
 from mrc2movie.errors import LeftToAnotherRun
-from mrc2movie.publish import Claim
+from mrc2movie.store.claim import Claim
 
 COUNT = 40
 
@@ -108,7 +108,7 @@ AS_ANOTHER_USER = """
 import os, sys
 from pathlib import Path
 from mrc2movie.errors import LeftToAnotherRun, OutputError
-from mrc2movie.publish import Claim, living_owner
+from mrc2movie.store.claim import Claim, living_owner
 
 os.setuid(12345)
 target = Path(sys.argv[1])
@@ -152,7 +152,7 @@ CLEANING_UP = """
 import os, sys
 from pathlib import Path
 from mrc2movie.errors import OutputError
-from mrc2movie.publish import Claim, remove_what_dead_runs_left
+from mrc2movie.store.claim import Claim, remove_what_dead_runs_left
 
 os.setuid(12345)
 target = Path(sys.argv[1])
@@ -248,7 +248,7 @@ def test_threads_of_one_process_leave_a_movie_to_each_other_too(tmp_path: Path) 
 
 
 def test_a_run_marks_its_claim_as_long_as_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mrc2movie.publish._BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("mrc2movie.store.claim._BEAT_SECONDS", 0.05)
     with Claim(tmp_path / "a.avi") as claim:
         before = claim.directory.stat().st_mtime_ns
         time.sleep(0.3)

@@ -14,7 +14,7 @@ from faults import COMMAND, installed, unfinished
 from movies import write_mrc
 from numpy.typing import NDArray
 
-from mrc2movie.names import fitting
+from mrc2movie.store.names import fitting
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows allows few of these names")
 

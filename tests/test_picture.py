@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
-from mrc2movie.contrast import SAMPLE_VOXELS, Sampling
+from mrc2movie.picture.greys import SAMPLE_VOXELS, Sampling
 
 rng = np.random.default_rng(1)
 

@@ -9,7 +9,7 @@ import numpy as np
 from movies import frames, run
 from numpy.typing import NDArray
 
-from mrc2movie.settings import GROUPS, OPTIONS
+from mrc2movie.options.settings import GROUPS, OPTIONS
 
 ROOT = Path(__file__).parent.parent
 README_PATH = ROOT / "README.md"

@@ -13,8 +13,8 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
+from mrc2movie.picture.selection import sections_shown
 from mrc2movie.readers import turned
-from mrc2movie.sequence import sections_shown
 
 rng = np.random.default_rng(2)
 

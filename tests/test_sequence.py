@@ -7,7 +7,7 @@ import pytest
 from movies import LOSSLESS, packets, ramp, reference, run, sections_seen, write_mrc
 
 from mrc2movie import Settings
-from mrc2movie.sequence import sections_shown
+from mrc2movie.picture.selection import sections_shown
 
 
 def order(tmp_path: Path, count: int, *options: str) -> list[int]:

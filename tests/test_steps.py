@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
-from mrc2movie.render import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Step, preparation
+from mrc2movie.picture.render import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Step, preparation
 
 rng = np.random.default_rng(3)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from mrc2movie.errors import InputError, about
 from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compression_of
-from mrc2movie.readers.header import Sign
-from mrc2movie.readers.mrc import MrcVolume, read_head
-from mrc2movie.readers.mrcz import MrczVolume
+from mrc2movie.readers.mrc.header import Sign
+from mrc2movie.readers.mrc.mrcz import MrczVolume
+from mrc2movie.readers.mrc.volume import MrcVolume, read_head
 from mrc2movie.readers.source import InputFile, Source
 from mrc2movie.readers.volume import Volume
 

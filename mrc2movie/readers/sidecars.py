@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mrc2movie.errors import InputError
-from mrc2movie.readers.extended import MOST_SECTIONS, TILT, Column, Metadata
+from mrc2movie.readers.mrc.extended import MOST_SECTIONS, TILT, Column, Metadata
 from mrc2movie.readers.source import InputFile
 
 _MDOC_BYTES = 16 * 2**20

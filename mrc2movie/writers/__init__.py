@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mrc2movie.codecs import MJPG, require_rate
-from mrc2movie.settings import Settings
+from mrc2movie.options.codecs import MJPG, require_rate
+from mrc2movie.options.settings import Settings
 from mrc2movie.writers.avi import JpegAvi, OpenCvAvi, require_codec
 from mrc2movie.writers.movie import MovieWriter
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mrc2movie.codecs import MJPG, find_codec
 from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
-from mrc2movie.render import Frame
+from mrc2movie.options.codecs import MJPG, find_codec
+from mrc2movie.picture.render import Frame
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
 
 # Both write to standard error: FFmpeg inside OpenCV unless told before its first use, and OpenCV what we say better.

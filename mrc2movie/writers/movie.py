@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.codecs import Codec
 from mrc2movie.errors import Mrc2movieError, OutputError
-from mrc2movie.render import Frame
+from mrc2movie.options.codecs import Codec
+from mrc2movie.picture.render import Frame
 
 Packet: TypeAlias = NDArray[np.uint8]
 """(n,) uint8: one encoded frame, as it can be written, kept, and written again."""

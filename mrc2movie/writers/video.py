@@ -24,12 +24,12 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import DTypeLike, NDArray
 
 import mrc2movie
-from mrc2movie.codecs import CODECS, GIF, H264, find_codec
+from mrc2movie.conversion.processors import available_processors
 from mrc2movie.errors import Mrc2movieError, UsageError, not_written
-from mrc2movie.names import printable
-from mrc2movie.processors import available_processors
-from mrc2movie.render import Frame
-from mrc2movie.settings import Settings
+from mrc2movie.options.codecs import CODECS, GIF, H264, find_codec
+from mrc2movie.options.settings import Settings
+from mrc2movie.picture.render import Frame
+from mrc2movie.store.names import printable
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
 
 # The encoder of AV1 writes to standard error unless told before its first use.

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from speed import JPEG
 
-from mrc2movie.contrast import GreyRange, choose_range, collect, section_statistics
 from mrc2movie.demo import tilt_images, tomogram_sections
-from mrc2movie.settings import GreyRule
+from mrc2movie.options.settings import GreyRule
+from mrc2movie.picture.greys import GreyRange, choose_range, collect, section_statistics
 
 SIZE, LIMIT, TILES = 1024, 2.0, 8
 TILE = SIZE // TILES

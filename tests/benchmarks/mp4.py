@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from quality import psnr
 
 from mrc2movie import Settings
-from mrc2movie.contrast import GreyRange
+from mrc2movie.conversion.processors import available_processors
 from mrc2movie.demo import tomogram_sections
-from mrc2movie.processors import available_processors
-from mrc2movie.render import Frame, Look, Renderer
+from mrc2movie.picture.greys import GreyRange
+from mrc2movie.picture.render import Frame, Look, Renderer
 from mrc2movie.writers import open_movie
 
 GREY_RANGE = "-3,2"

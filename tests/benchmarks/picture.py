@@ -281,7 +281,10 @@ def main() -> None:
             for name, options in ways.items():
                 frame = shown(scene.path, scene.section, options.split())
                 seen = measure(scene, frame, upside_down)
-                print(f"| {scene.name} | {name} | {seen.cnr:.1f} | {seen.over_grain:.1f} | {seen.spread:.0f} |", flush=True)
+                print(
+                    f"| {scene.name} | {name} | {seen.cnr:.1f} | {seen.over_grain:.1f} | {seen.spread:.0f} |",
+                    flush=True,
+                )
                 if given.keep:
                     given.keep.mkdir(parents=True, exist_ok=True)
                     cv2.imwrite(str(given.keep / f"{scene.name} - {name}.png".replace("/", " ")), frame)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie import Settings
-from mrc2movie.contrast import GreyRange
 from mrc2movie.demo import tilt_images, tomogram_sections
-from mrc2movie.render import Frame, Look, Renderer, Shrink
+from mrc2movie.picture.greys import GreyRange
+from mrc2movie.picture.render import Frame, Look, Renderer, Shrink
 from mrc2movie.writers import open_movie
 
 QUALITIES = (50, 75, 90, 95)

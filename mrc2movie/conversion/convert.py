@@ -17,9 +17,13 @@ import cv2
 import numpy as np
 
 from mrc2movie import __version__
-from mrc2movie.beside import Pictures, pictures_left, publish_pictures, write_pictures
-from mrc2movie.codecs import FORMATS
-from mrc2movie.contrast import (
+from mrc2movie.conversion.processors import available_processors
+from mrc2movie.conversion.workers import Workers
+from mrc2movie.errors import InputError, UsageError, about
+from mrc2movie.options.codecs import FORMATS
+from mrc2movie.options.presets import settle
+from mrc2movie.options.settings import GreyRule, Settings
+from mrc2movie.picture.greys import (
     GreyRange,
     Sampling,
     Statistics,
@@ -28,21 +32,17 @@ from mrc2movie.contrast import (
     collect_with_matched_means,
     section_statistics,
 )
-from mrc2movie.errors import InputError, UsageError, about
-from mrc2movie.labels import Labels, Pen, plan_labels
-from mrc2movie.parallel import Workers
-from mrc2movie.presets import settle
-from mrc2movie.processors import available_processors
-from mrc2movie.publish import Claim, PacketSpool, flush_to_disk
+from mrc2movie.picture.labels import Labels, Pen, plan_labels
+from mrc2movie.picture.render import Frame, Look, Preparation, Renderer, mean_of, preparation
+from mrc2movie.picture.selection import Shown, sections_shown, way_back
 from mrc2movie.readers import open_volume
-from mrc2movie.readers.turned import TurnedVolume
+from mrc2movie.readers.resliced import TurnedVolume
 from mrc2movie.readers.volume import Description, Load, Section, SizeLearned, Volume
-from mrc2movie.record import FileStamp, Record, source_paths, write_record
-from mrc2movie.render import Frame, Look, Preparation, Renderer, mean_of, preparation
-from mrc2movie.sequence import Shown, sections_shown, way_back
-from mrc2movie.settings import GreyRule, Settings
+from mrc2movie.store.claim import Claim, PacketSpool, flush_to_disk
+from mrc2movie.store.record import FileStamp, Record, source_paths, write_record
 from mrc2movie.writers import check_codec, open_movie
 from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
+from mrc2movie.writers.stills import Pictures, pictures_left, publish_pictures, write_pictures
 
 Result = TypeVar("Result")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from mrc2movie.errors import OutputError, saying
-from mrc2movie.names import fitting
-from mrc2movie.publish import RECORD_DIRECTORY, Claim, make_directories, move_into_place
+from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, make_directories, move_into_place
+from mrc2movie.store.names import fitting
 from mrc2movie.writers.movie import MovieFacts
 
 _FORMAT = 1

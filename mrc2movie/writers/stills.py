@@ -8,16 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mrc2movie.codecs import FORMATS
 from mrc2movie.errors import saying
-from mrc2movie.labels import in_degrees, text_stamp
-from mrc2movie.names import fitting
-from mrc2movie.publish import Claim, move_into_place
+from mrc2movie.options.codecs import FORMATS
+from mrc2movie.options.settings import Settings
+from mrc2movie.picture.labels import in_degrees, text_stamp
+from mrc2movie.picture.render import Frame, Shrink
+from mrc2movie.picture.selection import Shown
 from mrc2movie.readers.volume import Description
-from mrc2movie.record import FileStamp, Made, Picture, Unusable, load
-from mrc2movie.render import Frame, Shrink
-from mrc2movie.sequence import Shown
-from mrc2movie.settings import Settings
+from mrc2movie.store.claim import Claim, move_into_place
+from mrc2movie.store.names import fitting
+from mrc2movie.store.record import FileStamp, Made, Picture, Unusable, load
 
 CONTACT_SHEET = ".contact"
 """What its name has behind that of the movie."""

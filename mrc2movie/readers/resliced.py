@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mrc2movie.conversion.workers import Workers
 from mrc2movie.errors import InputError, saying
-from mrc2movie.parallel import Workers
 from mrc2movie.readers.volume import Description, Load, Section, Volume, VoxelSize
 
 _NOT_KEPT = (

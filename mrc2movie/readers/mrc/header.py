@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
+from mrc2movie.readers.mrc.voxels import MODES, Coding, Layout
 from mrc2movie.readers.volume import VoxelSize
-from mrc2movie.readers.voxels import MODES, Coding, Layout
 
 HEADER_BYTES = 1024
 _IMOD_STAMP = 1146047817

@@ -75,8 +75,7 @@ class Deconvolution:
             return precise
         waves *= 1 / peak  # so that no sum overflows
         (rows, above, height), (columns, left, width) = (
-            _padding(side, self.highpass_A / pixel)
-            for side, pixel in zip(waves.shape, self.pixel_size_A, strict=True)
+            _padding(side, self.highpass_A / pixel) for side, pixel in zip(waves.shape, self.pixel_size_A, strict=True)
         )
         waves = cv2.copyMakeBorder(
             waves, above, height - rows - above, left, width - columns - left, cv2.BORDER_REFLECT

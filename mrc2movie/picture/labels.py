@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mrc2movie.options.settings import Settings
+from mrc2movie.picture.render import Frame
+from mrc2movie.picture.selection import Shown
 from mrc2movie.readers.volume import Description, Tilts
-from mrc2movie.render import Frame
-from mrc2movie.sequence import Shown
-from mrc2movie.settings import Settings
 
 _FONT_SHARE = 1 / 24
 _FONT_SIZES = (8, 72)

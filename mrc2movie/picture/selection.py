@@ -7,8 +7,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import overload
 
+from mrc2movie.options.settings import Settings
 from mrc2movie.readers.volume import Tilts
-from mrc2movie.settings import Settings
 
 
 @dataclass(frozen=True)

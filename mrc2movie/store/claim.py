@@ -36,7 +36,7 @@ from typing import IO
 import numpy as np
 
 from mrc2movie.errors import DiskFull, LeftToAnotherRun, OutputError, not_written, saying
-from mrc2movie.owner import Owner
+from mrc2movie.store.owner import Owner
 from mrc2movie.writers.movie import Packet
 
 RECORD_DIRECTORY = ".mrc2movie"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mrc2movie.options.settings import Settings
 from mrc2movie.readers.volume import Description
-from mrc2movie.settings import Settings
 
 _SLAB = 10
 """A volume is at most so many times as long as it is thick: tomograms are 2 to 6 times (1024 x 1024 x 300), while a

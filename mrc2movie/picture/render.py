@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.contrast import GreyRange, not_finite, to_8bit
 from mrc2movie.errors import InputError
+from mrc2movie.options.settings import Settings
+from mrc2movie.picture.greys import GreyRange, not_finite, to_8bit
 from mrc2movie.readers.volume import VoxelSize
-from mrc2movie.settings import Settings
 
 Frame: TypeAlias = NDArray[np.uint8]
 """(h, w) uint8, row 0 at the top of the picture; (h, w, 3) red, green, blue where in colour."""

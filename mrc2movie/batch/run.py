@@ -14,7 +14,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from mrc2movie import __version__
-from mrc2movie.beside import CONTACT_SHEET, knows, picture_paths, recorded_as, why_not_beside
+from mrc2movie.batch.report import Job, Outcome, Report, Status, Watcher
+from mrc2movie.conversion.convert import Conversion, convert_claimed
 from mrc2movie.errors import (
     TOO_LITTLE_MEMORY,
     DiskFull,
@@ -27,9 +28,9 @@ from mrc2movie.errors import (
     lacks_memory,
     saying,
 )
-from mrc2movie.names import fitting
-from mrc2movie.pipeline import Conversion, convert_claimed
-from mrc2movie.publish import (
+from mrc2movie.options.settings import LOG_NAME, Settings
+from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
+from mrc2movie.store.claim import (
     RECORD_DIRECTORY,
     Claim,
     crashes,
@@ -39,8 +40,8 @@ from mrc2movie.publish import (
     refuse_directory,
     remove_what_dead_runs_left,
 )
-from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
-from mrc2movie.record import (
+from mrc2movie.store.names import fitting
+from mrc2movie.store.record import (
     FileStamp,
     Made,
     Unusable,
@@ -48,9 +49,8 @@ from mrc2movie.record import (
     record_path,
     refuse_directory_of_another_user,
 )
-from mrc2movie.report import Job, Outcome, Report, Status, Watcher
-from mrc2movie.settings import LOG_NAME, Settings
 from mrc2movie.writers import check_codec, suffix
+from mrc2movie.writers.stills import CONTACT_SHEET, knows, picture_paths, recorded_as, why_not_beside
 
 _CRASHES = 2
 """So many runs may crash while they convert a file before it is skipped."""

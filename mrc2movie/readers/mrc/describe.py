@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mrc2movie.readers.extended import MOST_SECTIONS, Metadata
-from mrc2movie.readers.header import Header
+from mrc2movie.readers.mrc.extended import MOST_SECTIONS, Metadata
+from mrc2movie.readers.mrc.header import Header
+from mrc2movie.readers.mrc.voxels import MODES, Coding
 from mrc2movie.readers.sidecars import sidecar_metadata
 from mrc2movie.readers.volume import Description, Tilts, VolumeKind, VoxelSize
-from mrc2movie.readers.voxels import MODES, Coding
 
 _KIND_OF_SUFFIX: dict[str, VolumeKind] = {
     ".st": "tilt series",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import Any, Literal, TypeVar, cast
 
-from mrc2movie.codecs import CODECS, FORMATS, choose, find_codec, require_small
 from mrc2movie.errors import UsageError
+from mrc2movie.options.codecs import CODECS, FORMATS, choose, find_codec, require_small
 
 Class = TypeVar("Class")
 

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError
-from mrc2movie.readers.describe import describe, with_damage
-from mrc2movie.readers.extended import Metadata, extended_bytes_wanted, extended_metadata
 from mrc2movie.readers.foreign import what_is
-from mrc2movie.readers.header import HEADER_BYTES, Header, HeaderError, Sign, parse_header
+from mrc2movie.readers.mrc.describe import describe, with_damage
+from mrc2movie.readers.mrc.extended import Metadata, extended_bytes_wanted, extended_metadata
+from mrc2movie.readers.mrc.header import HEADER_BYTES, Header, HeaderError, Sign, parse_header
+from mrc2movie.readers.mrc.voxels import Centring, Coding, Layout
 from mrc2movie.readers.source import Fetch, Source
 from mrc2movie.readers.volume import Load, Section, SizeLearned, Volume
-from mrc2movie.readers.voxels import Centring, Coding, Layout
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from mrcfile.dtypes import get_ext_header_dtype
 from numpy.typing import NDArray
 
-from mrc2movie.readers.header import Header
+from mrc2movie.readers.mrc.header import Header
 
 _READ_AT_MOST = 16 * 2**20
 _JSON_BYTES = 256 * 1024

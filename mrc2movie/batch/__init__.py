@@ -1,0 +1,1 @@
+"""Many files: planned, decided, run, reported."""

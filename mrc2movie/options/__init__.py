@@ -1,0 +1,1 @@
+"""Every option, codec and preset, declared once."""

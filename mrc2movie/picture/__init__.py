@@ -1,0 +1,1 @@
+"""From a section to a frame: pure functions."""

@@ -1,0 +1,1 @@
+"""MRC files: header, extended header, voxels, and MRCZ."""
