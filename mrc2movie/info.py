@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mrc2movie.conversion.preparation import selection_of
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
-from mrc2movie.picture.selection import sections_shown
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.volume import Description, Tilts
 
@@ -86,12 +86,12 @@ def inspect(path: Path, settings: Settings) -> FileInfo:
             description = volume.description
     except InputError as error:
         return FileInfo(path, error=error.in_words)
-    shown = sections_shown(description.shape[0], settings, description.tilts)
+    selection = selection_of(description, settings)
     return FileInfo(
         path,
         description,
-        notes=description.notes + shown.notes,
-        warnings=description.warnings + shown.warnings,
+        notes=description.notes + selection.notes,
+        warnings=description.warnings + selection.warnings,
     )
 
 

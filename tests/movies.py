@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.cli import main
 from mrc2movie.readers.source import InputFile
+from mrc2movie.readers.volume import Description
 
 LOSSLESS = ("--codec", "FFV1", "--clip-limit", "0")
 """Options under which a decoded frame is exactly the 8-bit picture."""
@@ -31,6 +32,13 @@ def write_mrc(path: Path, voxels: NDArray[Any], **header: Any) -> Path:
 def ramp(sections: int = 4, rows: int = 6, columns: int = 10, dtype: str = "int16") -> NDArray[Any]:
     """(z, y, x) voxels that are all different and grow along x, y and z: any flip, swap or reordering shows."""
     return np.arange(sections * rows * columns).reshape(sections, rows, columns).astype(dtype)
+
+
+def described(
+    sections: int, rows: int, columns: int, voxel_size_A: tuple[float, float, float] | None = None
+) -> Description:
+    """What a reader would make of a volume of this shape, int16."""
+    return Description((sections, rows, columns), np.dtype(np.int16), True, voxel_size_A, {})
 
 
 def packets(movie: Path) -> list[bytes]:

@@ -9,6 +9,7 @@ import pydoc
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ from movies import frames, ramp, write_mrc
 import mrc2movie
 from mrc2movie import Settings, convert, convert_directory
 from mrc2movie.batch.report import Status
-from mrc2movie.conversion.processors import available_processors
-from mrc2movie.conversion.workers import Workers
 from mrc2movie.errors import InputError, Mrc2movieError, UsageError
 from mrc2movie.options.settings import OPTIONS
-from mrc2movie.store import claim as publish
-from mrc2movie.store.claim import PacketSpool
+from mrc2movie.processors import available_processors
+from mrc2movie.store import spool as spools
+from mrc2movie.store.spool import PacketSpool
+from mrc2movie.workers import Workers
 
 
 def test_convert_makes_one_movie_and_tells_of_it_without_printing(
@@ -33,7 +34,7 @@ def test_convert_makes_one_movie_and_tells_of_it_without_printing(
 ) -> None:
     source = write_mrc(tmp_path / "in.mrc", ramp())
     heard = []
-    made = convert(source, str(tmp_path / "x.avi"), Settings(jobs=2), on_section=lambda *what: heard.append(what))
+    made = convert(source, str(tmp_path / "x.avi"), Settings(jobs=2), progress=lambda *what: heard.append(what))
     assert made.target == tmp_path / "x.avi"
     assert made.record.frames.frames == len(frames(made.target)) == 6
     assert heard == [(stage, n, 4) for stage in ("measuring", "converting") for n in (1, 2, 3, 4)]
@@ -92,8 +93,8 @@ def test_workers_keep_the_order_and_take_only_a_few_items_ahead() -> None:
             taken.append(number)
             yield number
 
-    with Workers(3) as workers:
-        for position, result in enumerate(workers.map(lambda: lambda number: number * 2, items())):
+    with Workers(3) as workers, workers.share() as share:
+        for position, result in enumerate(share.map(lambda: lambda number: number * 2, items())):
             assert result == 2 * position
             assert len(taken) <= position + 6
 
@@ -104,15 +105,15 @@ def test_a_worker_that_fails_ends_the_run_with_its_own_error() -> None:
             raise InputError("number three")
         return number
 
-    with pytest.raises(InputError, match="number three"), Workers(2) as workers:
-        list(workers.map(lambda: fail, range(100)))
+    with pytest.raises(InputError, match="number three"), Workers(2) as workers, workers.share() as share:
+        list(share.map(lambda: fail, range(100)))
 
 
 def test_packets_past_the_bound_go_to_a_file_without_a_name_and_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "_KEPT_IN_MEMORY", 100)
-    with PacketSpool(tmp_path) as spool:
+    monkeypatch.setattr(spools, "_KEPT_IN_MEMORY", 100)
+    with closing(PacketSpool(tmp_path)) as spool:
         for size in range(40):
             spool.append(np.full(size, size, np.uint8))
         assert list(tmp_path.iterdir()) == []
@@ -127,8 +128,8 @@ def test_processors_and_directories_have_portable_fallbacks(tmp_path: Path, monk
     assert available_processors() == 1
     monkeypatch.delattr(os, "O_DIRECTORY")
     monkeypatch.delattr(os, "preadv")
-    monkeypatch.setattr(publish, "TemporaryFile", tempfile.NamedTemporaryFile)
-    monkeypatch.setattr(publish, "_KEPT_IN_MEMORY", 100)
+    monkeypatch.setattr(spools, "TemporaryFile", tempfile.NamedTemporaryFile)
+    monkeypatch.setattr(spools, "_KEPT_IN_MEMORY", 100)
     convert(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "x.avi")
     assert len(frames(tmp_path / "x.avi")) == 6
 
@@ -160,10 +161,10 @@ def test_opencv_has_its_threads_again_when_the_last_of_several_conversions_ends(
         begun.set()
         during.append(cv2.getNumThreads())
 
-    first = threading.Thread(target=convert, args=(sources[0], tmp_path / "a.avi"), kwargs={"on_section": listen})
+    first = threading.Thread(target=convert, args=(sources[0], tmp_path / "a.avi"), kwargs={"progress": listen})
     first.start()
     begun.wait(60)
-    convert(sources[1], tmp_path / "b.avi", on_section=listen)
+    convert(sources[1], tmp_path / "b.avi", progress=listen)
     first.join()
     assert set(during) == {1}
     assert cv2.getNumThreads() == 3

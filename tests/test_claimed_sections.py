@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from faults import started
-from movies import packets
+from movies import described, packets
 from mrc_bytes import header, write
 
 from mrc2movie import Settings
-from mrc2movie.picture.selection import sections_shown
+from mrc2movie.conversion.preparation import selection_of
 
 CLAIMED = 2 * 10**9
 MEGABYTE = 2**20
@@ -120,7 +120,7 @@ def test_the_order_is_the_one_that_lists_would_have(settings: Settings) -> None:
         places.reverse()
     means = [kept[max(0, p - (settings.average - 1) // 2) : p + settings.average // 2 + 1] for p in places]
     read = list(dict.fromkeys(number for mean in means for number in mean))
-    shown = sections_shown(20, settings)
+    shown = selection_of(described(20, 1, 1), settings)
     assert list(shown.numbers) == [kept[place] for place in places]
     assert [list(shown.neighbours(position)) for position in range(len(places))] == means
     assert list(shown.read()) == read
@@ -128,7 +128,7 @@ def test_the_order_is_the_one_that_lists_would_have(settings: Settings) -> None:
 
 
 def test_the_order_of_billions_is_known_at_once() -> None:
-    shown = sections_shown(CLAIMED, Settings(discard_range=(10, 20), every=3, average=5))
+    shown = selection_of(described(CLAIMED, 1, 1), Settings(discard_range=(10, 20), every=3, average=5))
     assert list(islice(shown.read(), 6)) == [0, 1, 2, 3, 4, 5]
     assert shown.numbers[-1] == CLAIMED - 1
     assert shown.rising

@@ -19,7 +19,7 @@ import mrc2movie
 from mrc2movie import Settings, convert
 from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
 from mrc2movie.options.codecs import CODECS, FORMATS
-from mrc2movie.picture.render import Shrink
+from mrc2movie.picture.filters import Shrink
 from mrc2movie.writers import open_movie
 from mrc2movie.writers.movie import MovieFacts
 

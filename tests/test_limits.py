@@ -13,8 +13,8 @@ import pytest
 from faults import COMMAND, frame_count, installed, stacks, started, voxels, way_options
 from movies import write_mrc
 
-from mrc2movie.conversion import processors
-from mrc2movie.conversion.processors import available_processors
+from mrc2movie import processors
+from mrc2movie.processors import available_processors
 
 GIGABYTE = 2**30
 
@@ -125,7 +125,7 @@ def look(*progress):
 
 seen = set()
 source, target, small = sys.argv[1:]
-convert(source, target, Settings(codec="AV1", format="mp4", small=bool(small)), on_section=look)
+convert(source, target, Settings(codec="AV1", format="mp4", small=bool(small)), progress=look)
 look()
 print(seen == {os.SCHED_OTHER})
 """
@@ -256,7 +256,7 @@ def test_a_real_control_group_limits_the_run() -> None:
     try:
         program = (
             f"with open('{group}/cgroup.procs', 'w') as file: file.write('0')\n"
-            "from mrc2movie.conversion.processors import available_processors\n"
+            "from mrc2movie.processors import available_processors\n"
             "print(available_processors())"
         )
         said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

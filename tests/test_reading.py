@@ -159,7 +159,7 @@ def test_a_file_that_shrinks_while_it_is_read_fails_with_a_message(tmp_path: Pat
             os.truncate(source, 1024)
 
     with pytest.raises(InputError, match="became shorter while it was read"):
-        convert(source, tmp_path / "out.avi", Settings(jobs=1), on_section=shrink)
+        convert(source, tmp_path / "out.avi", Settings(jobs=1), progress=shrink)
     assert [path.name for path in tmp_path.iterdir()] == ["in.mrc"]
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from movies import LOSSLESS, Reads, frames, ramp, reference, run, write_mrc
+from movies import LOSSLESS, Reads, described, frames, ramp, reference, run, write_mrc
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
-from mrc2movie.picture.selection import sections_shown
-from mrc2movie.readers import turned
+from mrc2movie.conversion.preparation import selection_of
+from mrc2movie.readers import resliced
 
 rng = np.random.default_rng(2)
 
@@ -102,7 +102,7 @@ def test_discards_steps_and_direction_count_planes(tmp_path: Path, axis: str) ->
 def test_planes_do_not_depend_on_how_many_sections_are_turned_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axis: str, piece_bytes: int
 ) -> None:
-    monkeypatch.setattr(turned, "_PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(resliced, "_PIECE_BYTES", piece_bytes)
     voxels = rng.integers(-99, 99, (8, 6, 10)).astype(np.int16)
     source = write_mrc(tmp_path / "in.mrc", voxels)
     assert_array_equal(shown(tmp_path, source, "--axis", axis), pictures(planes(voxels, axis)))
@@ -179,7 +179,7 @@ def test_tilts_belong_to_sections_along_z_only(tmp_path: Path, capsys: pytest.Ca
 def test_turning_is_told_to_the_listener(tmp_path: Path) -> None:
     source = write_mrc(tmp_path / "in.mrc", ramp(3, 6, 10))
     heard: list[tuple[str, int, int]] = []
-    convert(source, tmp_path / "x.avi", Settings(axis="y"), on_section=lambda *what: heard.append(what))
+    convert(source, tmp_path / "x.avi", Settings(axis="y"), progress=lambda *what: heard.append(what))
     assert [what for what in heard if what[0] == "turning"] == [("turning", done, 3) for done in (1, 2, 3)]
     assert heard[-1] == ("converting", 6, 6)
 
@@ -254,5 +254,5 @@ def test_means_of_planes_are_of_neighbouring_planes(tmp_path: Path) -> None:
 
 def test_sections_to_read_are_each_named_once() -> None:
     for settings in (Settings(average=4, every=3), Settings(average=7, playback="backward"), Settings(every=2)):
-        read = list(sections_shown(20, settings).read())
+        read = list(selection_of(described(20, 4, 4), settings).read())
         assert len(read) == len(set(read))

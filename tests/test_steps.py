@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from movies import LOSSLESS, coloured_frames, frames, ramp, reference, run, write_mrc
+from movies import LOSSLESS, coloured_frames, described, frames, ramp, reference, run, write_mrc
 from mrc_bytes import header, mrc, write
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
-from mrc2movie.picture.render import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Step, preparation
+from mrc2movie.conversion.preparation import preparation
+from mrc2movie.picture.filters import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Step
 
 rng = np.random.default_rng(3)
 
@@ -111,8 +112,8 @@ def test_lowpass_without_a_voxel_size_fails_with_advice(tmp_path: Path, capsys: 
 
 
 def test_a_lowpass_coarser_than_the_picture_is_bounded_by_it_and_warned_of() -> None:
-    coarsest = preparation(Settings(lowpass=80), (20, 40), (2.0, 2.0, 2.0))
-    coarser = preparation(Settings(lowpass=1_000_000), (20, 40), (2.0, 2.0, 2.0))
+    coarsest = preparation(described(1, 20, 40, (2.0, 2.0, 2.0)), Settings(lowpass=80))
+    coarser = preparation(described(1, 20, 40, (2.0, 2.0, 2.0)), Settings(lowpass=1_000_000))
     assert coarser.steps == coarsest.steps
     assert not coarsest.warnings
     (warning,) = coarser.warnings
@@ -135,7 +136,7 @@ def test_lowpass_leaves_holes_as_they_are_and_their_surroundings_finite() -> Non
 
 
 def test_voxels_that_are_not_square_are_smoothed_by_length() -> None:
-    (step,) = preparation(Settings(lowpass=100), (8, 8), (10.0, 20.0, 5.0)).steps
+    (step,) = preparation(described(1, 8, 8, (10.0, 20.0, 5.0)), Settings(lowpass=100)).steps
     assert step == Lowpass((HALF_AMPLITUDE * 5, HALF_AMPLITUDE * 10))
 
 

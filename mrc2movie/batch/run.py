@@ -29,6 +29,7 @@ from mrc2movie.errors import (
     saying,
 )
 from mrc2movie.options.settings import LOG_NAME, Settings
+from mrc2movie.processors import available_processors
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
 from mrc2movie.store.claim import (
     RECORD_DIRECTORY,
@@ -49,6 +50,7 @@ from mrc2movie.store.record import (
     record_path,
     refuse_directory_of_another_user,
 )
+from mrc2movie.workers import Share, Workers
 from mrc2movie.writers import check_codec, suffix
 from mrc2movie.writers.stills import CONTACT_SHEET, knows, picture_paths, recorded_as, why_not_beside
 
@@ -92,20 +94,24 @@ def run(jobs: Sequence[Job], settings: Settings, watcher: Watcher) -> Report:
     made: dict[tuple[int, int], Path] = {}
     full = False
     unmade = {} if settings.dry_run else _prepare(jobs, settings)
-    for position, job in enumerate(jobs):
-        watcher.job_begins(job, position, len(jobs))
-        try:
-            outcome = _run(job, settings, watcher, unmade.get(job.output_directory), made)
-        except DiskFull as error:
-            outcome, full = Outcome(job, Status.FAILED, str(error)), True
-        _log(outcome)
-        watcher.job_ends(outcome)
-        outcomes.append(outcome)
-        if full:
-            left = jobs[position + 1 :]
-            logger.error("stopped, since the disk is full (%d not begun); the same command again carries on", len(left))
-            outcomes += (Outcome(job, Status.NOT_BEGUN) for job in left)
-            break
+    with Workers(settings.jobs or available_processors()) as workers:
+        for position, job in enumerate(jobs):
+            watcher.job_begins(job, position, len(jobs))
+            try:
+                share = workers.share(position)
+                outcome = _run(job, settings, share, watcher, unmade.get(job.output_directory), made)
+            except DiskFull as error:
+                outcome, full = Outcome(job, Status.FAILED, str(error)), True
+            _log(outcome)
+            watcher.job_ends(outcome)
+            outcomes.append(outcome)
+            if full:
+                left = jobs[position + 1 :]
+                logger.error(
+                    "stopped, since the disk is full (%d not begun); the same command again carries on", len(left)
+                )
+                outcomes += (Outcome(job, Status.NOT_BEGUN) for job in left)
+                break
     return Report(tuple(outcomes))
 
 
@@ -315,6 +321,7 @@ def _stem(name: str) -> str:
 def _run(
     job: Job,
     settings: Settings,
+    workers: Share,
     watcher: Watcher,
     unmade: OutputError | None,
     made: dict[tuple[int, int], Path],
@@ -324,6 +331,7 @@ def _run(
     Args:
         job: The job.
         settings: All options.
+        workers: What the file uses of the threads of the run.
         watcher: Hears of progress.
         unmade: Why the output directory cannot be made, if so.
         made: Gets the movie, by its identity: the inputs of those that this run has made.
@@ -342,7 +350,7 @@ def _run(
             if job.target.exists() and (other := made.get(_identity(job.target))):
                 why = f"{job.target} is, in this directory, the movie that was just made of {other}; rename one input"
                 return Outcome(job, Status.LEFT_ALONE, why)
-            conversion = convert_claimed(job.source, claim, settings, watcher.section_done)
+            conversion = convert_claimed(job.source, claim, settings, workers, watcher.section_done)
             made[_identity(job.target)] = job.source
             forget_crashes(job.target)
         _log_conversion(conversion)

@@ -1,14 +1,14 @@
 """Every option, declared once: the command line, the API, the validation and the record derive from here."""
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import wraps
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from mrc2movie.errors import UsageError
 from mrc2movie.options.codecs import CODECS, FORMATS, choose, find_codec, require_small
+from mrc2movie.picture.grey_rule import GreyRule
 
 Class = TypeVar("Class")
 
@@ -79,41 +79,6 @@ class Option:
     def flag(self) -> str:
         """The long option: ``clip_limit`` is ``--clip-limit``."""
         return "--" + self.name.replace("_", "-")
-
-
-@dataclass(frozen=True)
-class GreyRule:
-    """How black and white are found: the parsed form of ``--range``."""
-
-    kind: Literal["auto", "minmax", "percentile", "sigma", "mad", "fixed"]
-    values: tuple[float, ...] = ()
-
-    @property
-    def needs_sample(self) -> bool:
-        """Whether more than minimum and maximum must be known."""
-        return self.kind not in ("minmax", "fixed")
-
-    @classmethod
-    def parse(cls, text: str) -> "GreyRule":
-        """Parse the text form.
-
-        Raises:
-            ValueError: The text is none of the forms that the help lists.
-        """
-        if text in ("auto", "minmax"):
-            return cls(cast(Literal["auto", "minmax"], text))
-        kind, _, numbers = text.rpartition(":")
-        values = tuple(float(number) for number in numbers.split(","))
-        if not all(math.isfinite(value) for value in values) or text.startswith(":"):
-            raise ValueError(text)
-        match kind, values:
-            case "percentile", (low, high) if 0 <= low < high <= 100:
-                return cls("percentile", values)
-            case "sigma" | "mad", (factor,) if 0 < factor <= 1_000_000:
-                return cls(kind, values)
-            case "", (low, high) if low < high and math.isfinite(high - low):
-                return cls("fixed", values)
-        raise ValueError(text)
 
 
 def _number(number: type[int] | type[float], low: float, high: float, metavar: str) -> Kind:

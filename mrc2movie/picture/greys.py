@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.options.settings import GreyRule
+from mrc2movie.picture.grey_rule import GreyRule
 
 SAMPLE_VOXELS = 4_000_000
 """The robust statistics come from at least this many voxels (all of them where there are fewer)."""

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.options.settings import Settings
+from mrc2movie.picture.geometry import Geometry
 from mrc2movie.picture.render import Frame
-from mrc2movie.picture.selection import Shown
+from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description, Tilts
 
 _FONT_SHARE = 1 / 24
@@ -115,26 +115,29 @@ class Pen:
 
 
 def plan_labels(
-    settings: Settings,
+    wanted: Sequence[str],
+    scale_bar: bool,
     description: Description,
-    shown: Shown,
-    shape: tuple[int, ...],
+    selection: Selection,
+    geometry: Geometry,
     pixel_size_A: tuple[float, float] | None,
 ) -> Labels:
     """What can be written of what is wanted.
 
     Args:
-        settings: What is wanted.
+        wanted: Names of labels, see ``--label``.
+        scale_bar: Whether a scale bar is wanted.
         description: Of the volume, in the direction in which it is shown.
-        shown: Its sections that are shown.
-        shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
+        selection: Its sections that are shown.
+        geometry: Of the frames.
         pixel_size_A: Of the frames, along (x, y), where known.
     """
-    if not settings.label and not settings.scale_bar:
+    if not wanted and not scale_bar:
         return Labels()
-    captions, warnings = captions_of(settings, description, shown)
+    captions, warnings = captions_of(wanted, description, selection, geometry.axis)
+    shape = geometry.shape
     bar = None
-    if settings.scale_bar:
+    if scale_bar:
         if description.kind == "transform":
             warnings.append("--scale-bar: a transform has no length, so there is none")
         elif pixel_size_A is None:
@@ -145,8 +148,8 @@ def plan_labels(
             if abs(pixel_size_A[0] / pixel_size_A[1] - 1) > 0.01:
                 warnings.append("--scale-bar: it holds from left to right only, since the voxels are not square")
     font = cv2.FontFace("sans")
-    wanted = min(max(round(min(shape[:2]) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
-    texts = _texts_of_all_widths(captions, len(shown.places)) if captions else set()
+    largest = min(max(round(min(shape) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
+    texts = _texts_of_all_widths(captions, len(selection.places)) if captions else set()
 
     def fits(part: str, size: int) -> bool:
         if part == "bar":
@@ -166,18 +169,20 @@ def plan_labels(
                 bar = None
             else:
                 captions, texts = None, set()
-    size = next(size for size in range(wanted, 0, -1) if fits("label", size) and fits("bar", size))
+    size = next(size for size in range(largest, 0, -1) if fits("label", size) and fits("bar", size))
     return Labels(captions, bar, size, tuple(warnings))
 
 
-def captions_of(settings: Settings, description: Description, shown: Shown) -> tuple[Captions | None, list[str]]:
+def captions_of(
+    wanted: Sequence[str], description: Description, selection: Selection, axis: str
+) -> tuple[Captions | None, list[str]]:
     """What gives the lines of text at each position shown, and warnings of what is not known."""
     lines: list[Callable[[int], str]] = []
     warnings: list[str] = []
     size = description.voxel_size_A
-    for name in settings.label.split(",") if settings.label else ():
+    for name in wanted:
         if name == "section":
-            word = "section" if settings.axis == "z" else settings.axis
+            word = "section" if axis == "z" else axis
             lines.append(f"{word} {{}}".format)
         elif name == "tilt" and description.tilts:
             lines.append(partial(_tilt_line, description.tilts))
@@ -192,7 +197,7 @@ def captions_of(settings: Settings, description: Description, shown: Shown) -> t
             lines.append(partial(_depth_line, size[2]))
 
     def captions(position: int) -> Sequence[str]:
-        number = shown.numbers[position]
+        number = selection.numbers[position]
         return [line(number) for line in lines]
 
     return captions if lines else None, warnings

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from typing import overload
+from typing import Literal, TypeAlias, overload
 
-from mrc2movie.options.settings import Settings
 from mrc2movie.readers.volume import Tilts
+
+Order: TypeAlias = Literal["auto", "file", "tilt"]
+Playback: TypeAlias = Literal["forward-backward", "forward", "backward"]
 
 
 @dataclass(frozen=True)
-class Shown:
+class Selection:
     """The sections that a movie shows.
 
     Attributes:
@@ -67,31 +69,46 @@ def _rises(numbers: Sequence[int]) -> bool:
     return numbers.rising if isinstance(numbers, _Without) else all(one <= other for one, other in pairwise(numbers))
 
 
-def sections_shown(count: int, settings: Settings, tilts: Tilts | None = None) -> Shown:
+def select_sections(
+    count: int,
+    tilts: Tilts | None,
+    *,
+    order: Order,
+    discard_range: tuple[int, int] | None,
+    discard_percentage: tuple[float, float] | None,
+    every: int,
+    average: int,
+    playback: Playback,
+) -> Selection:
     """Which sections a movie shows, and in which order.
 
     Args:
         count: Number of sections of the volume.
-        settings: Order, discards, steps, means and playback.
         tilts: The tilt angle of each section, where known.
+        order: See ``--order``; so for all that follows.
+        discard_range: First section that is left out, and the one after the last.
+        discard_percentage: Fractions left out at the start and at the end.
+        every: One section in so many is shown.
+        average: Each is shown as the mean of so many.
+        playback: Direction.
 
     Returns:
         The sections; none where the discards leave nothing.
     """
-    order = _in_order(count, settings, tilts)
-    sections = order.sections
-    if settings.discard_range:
-        sections = _Without(sections, *settings.discard_range).simplified()
-    if settings.discard_percentage:
-        start, end = (_part(count, fraction) for fraction in settings.discard_percentage)
+    ordered = _in_order(count, order, tilts)
+    sections = ordered.sections
+    if discard_range:
+        sections = _Without(sections, *discard_range).simplified()
+    if discard_percentage:
+        start, end = (_part(count, fraction) for fraction in discard_percentage)
         sections = sections[start : count - end]
-    places = range(0, len(sections), settings.every)
-    return Shown(
+    places = range(0, len(sections), every)
+    return Selection(
         kept=sections,
-        places=places[::-1] if settings.playback == "backward" else places,
-        average=settings.average,
-        notes=order.notes,
-        warnings=order.warnings,
+        places=places[::-1] if playback == "backward" else places,
+        average=average,
+        notes=ordered.notes,
+        warnings=ordered.warnings,
     )
 
 
@@ -137,7 +154,7 @@ class _Without(Sequence[int]):
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Ordered:
     """All sections in the order in which they are shown, and what is to be said of it."""
 
     sections: Sequence[int]
@@ -145,21 +162,21 @@ class _Order:
     warnings: tuple[str, ...] = ()
 
 
-def _in_order(count: int, settings: Settings, tilts: Tilts | None) -> _Order:
-    if settings.order == "file":
-        return _Order(range(count))
+def _in_order(count: int, order: Order, tilts: Tilts | None) -> _Ordered:
+    if order == "file":
+        return _Ordered(range(count))
     if tilts is None:
         missing = "--order tilt: no tilt angle is known for each section, so they are shown in file order"
-        return _Order(range(count), warnings=(missing,) if settings.order == "tilt" else ())
+        return _Ordered(range(count), warnings=(missing,) if order == "tilt" else ())
     angles = tilts.degrees
     by_tilt = sorted(range(count), key=angles.__getitem__)
-    if settings.order == "tilt":
-        return _Order(by_tilt)
+    if order == "tilt":
+        return _Ordered(by_tilt)
     rising = all(one <= other for one, other in pairwise(angles))
     falling = all(one >= other for one, other in pairwise(angles))
     if rising or falling or not tilts.vary:
-        return _Order(range(count))
-    return _Order(
+        return _Ordered(range(count))
+    return _Ordered(
         by_tilt,
         notes=(
             f"shown by tilt angle, {min(angles):g} … {max(angles):g} degrees by {tilts.origin}, since the file jumps "
@@ -168,9 +185,9 @@ def _in_order(count: int, settings: Settings, tilts: Tilts | None) -> _Order:
     )
 
 
-def way_back(shown: int, settings: Settings) -> Sequence[int]:
+def reverse_pass(shown: int, playback: Playback) -> range:
     """The positions among the sections shown that follow the last one: n-2 … 1, so that a loop is seamless."""
-    return range(shown - 2, 0, -1) if settings.playback == "forward-backward" else range(0)
+    return range(shown - 2, 0, -1) if playback == "forward-backward" else range(0)
 
 
 def _part(count: int, fraction: float) -> int:

@@ -5,25 +5,24 @@ Formats by their magic numbers: gzip (RFC 1952), bzip2, xz, Zstandard (RFC 8878)
 
 import bz2
 import lzma
-import tempfile
-import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
-from mrc2movie.errors import InputError, saying
+from mrc2movie.errors import InputError
 from mrc2movie.readers.source import Fetch, InputFile, Source, is_justified
+from mrc2movie.store.spool import Spool
 
 _INPUT_BYTES = (16 * 1024, 256 * 1024)  # at first, since a stream may be tiny and another follow; and later
 _CAREFUL_BYTES = 512
 _GZIP_TRAILER_BYTES = 8
 _SKIP_BYTES = 1 << 20
-_NOT_KEPT = (
-    "what is unpacked of it, to be read in another order, cannot be kept",
+_SPOOLED = (
+    "what is unpacked of it, to be read in another order,",
     "take the file's own order (--order file, --playback forward)",
 )
 _XZ_MEMORY = 256 * 2**20  # xz -9 needs 65 MB; a file may claim to need any amount
@@ -191,8 +190,7 @@ class DecompressedStream(Source):
         self._file = file
         self._compression = compression
         self._spool_directory = spool_directory
-        self._spool: IO[bytes] | None = None
-        self._spool_lock = threading.Lock()
+        self._spool: Spool | None = None
         self._careful_from: int | None = None
         self._restart()
 
@@ -210,19 +208,15 @@ class DecompressedStream(Source):
     def expect_any_order(self) -> None:
         """Keep what is decompressed from now on in a temporary file."""
         if self._spool is None:
-            with saying(*_NOT_KEPT):
-                self._spool = tempfile.TemporaryFile(dir=self._spool_directory, buffering=0)  # noqa: SIM115
+            self._spool = Spool(self._spool_directory, *_SPOOLED)
             self._restart()
 
     def at(self, offset: int, count: int) -> Fetch:
         """Decompress up to and with these bytes."""
         if self._spool is not None:
             while self._position < offset + count and (data := self._pull(_SKIP_BYTES)):
-                with self._spool_lock, saying(*_NOT_KEPT):
-                    self._spool.seek(self._position - len(data))
-                    while data:  # a disk that is nearly full takes a part
-                        data = data[self._spool.write(data) :]
-            return partial(self._from_spool, self._spool, offset)
+                self._spool.write(self._position - len(data), memoryview(data))
+            return partial(self._spool.read_into, offset)
         if offset < self._position:
             self._restart()
         while self._position < offset:
@@ -233,15 +227,6 @@ class DecompressedStream(Source):
             parts.append(data)
             missing -= len(data)
         return partial(_copy, parts)
-
-    def _from_spool(self, spool: IO[bytes], offset: int, buffer: memoryview) -> int:
-        done = 0
-        with self._spool_lock:
-            spool.seek(offset)
-            while data := spool.read(len(buffer) - done):  # no more than 2 GB come at once
-                buffer[done : done + len(data)] = data
-                done += len(data)
-        return done
 
     def _pull(self, count: int) -> bytes:
         """At least one and at most so many of the bytes that follow; none at the end, which is then known."""

@@ -5,9 +5,6 @@ are wanted are written whole into a temporary file without a name, from which th
 they are wanted. That serves compressed files as well.
 """
 
-import os
-import tempfile
-import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
@@ -15,27 +12,25 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.conversion.workers import Workers
-from mrc2movie.errors import InputError, saying
+from mrc2movie.errors import InputError
 from mrc2movie.readers.volume import Description, Load, Section, Volume, VoxelSize
+from mrc2movie.store.spool import Spool
+from mrc2movie.workers import Share
 
-_NOT_KEPT = (
-    "the planes along another axis cannot be kept",
-    "show fewer planes (--every, --discard-range)",
-)
+_SPOOLED = "the planes along another axis", "show fewer planes (--every, --discard-range)"
 _PIECE_BYTES = 16 * 1024
 _GROUP_BYTES = 32 * 2**20
 """Sections are turned in groups, so that pieces of planes of a size that suits a disk are written; each worker holds
 one group and its turned copy."""
 
 
-class TurnedVolume(Volume):
+class ReslicedVolume(Volume):
     """The planes of a volume along another axis; in their pictures z goes up.
 
     Along y a plane is (z, x), as in the XZ view of 3dmod; along x it is (z, y).
@@ -43,26 +38,26 @@ class TurnedVolume(Volume):
     Args:
         volume: The volume; the caller closes it, after this one.
         axis: Along which the planes follow each other.
-        workers: Threads that turn.
+        workers: What the file uses of the threads of the run.
         directory: Where the temporary file goes; the system's directory where None.
-        on_section: Hears after each section how many of how many were turned.
+        progress: Called after each section with the number of sections turned, and that of all.
     """
 
     def __init__(
         self,
         volume: Volume,
         axis: Literal["x", "y"],
-        workers: int,
+        workers: Share,
         directory: Path | None,
-        on_section: Callable[[int, int], None],
+        progress: Callable[[int, int], None],
     ) -> None:
         self.path = volume.path
         self._volume = volume
         self._axis = axis
         self._workers = workers
         self._directory = directory
-        self._on_section = on_section
-        self._spool: _PlaneFile | None = None
+        self._progress = progress
+        self._spool: Spool | None = None
         self._planes = array("q")
         self._describe()
 
@@ -85,7 +80,7 @@ class TurnedVolume(Volume):
         rows, columns = source.shape[1:]
         row_bytes = self.scratch_bytes // source.shape[0]
         group = max(1, min(-(-_PIECE_BYTES // row_bytes), _GROUP_BYTES // (rows * columns * source.dtype.itemsize)))
-        self._spool = spool = _PlaneFile(self._directory)
+        self._spool = spool = Spool(self._directory, *_SPOOLED)
 
         def make_worker() -> Callable[[Sequence[tuple[int, Load]]], int]:
             scratch = np.empty(self._volume.scratch_bytes, np.uint8)
@@ -96,7 +91,7 @@ class TurnedVolume(Volume):
                     _turn(load(scratch), self._axis, wanted, turned[:, place])
                 first = sections[0][0]
                 for place, plane in enumerate(turned):
-                    spool.write(plane[: len(sections)], place * self.scratch_bytes + first * row_bytes)
+                    spool.write(place * self.scratch_bytes + first * row_bytes, plane[: len(sections)].data.cast("B"))
                 return len(sections)
 
             return work
@@ -105,10 +100,9 @@ class TurnedVolume(Volume):
             self._volume.expect(range(source.shape[0]), rising=True)
             loads = ((number, self._volume.section(number)) for number in range(source.shape[0]))
             groups = iter(lambda: tuple(islice(loads, group)), ())
-            with Workers(self._workers) as workers:
-                counts = workers.map(make_worker, groups)
-                for done, _ in enumerate(chain.from_iterable(map(range, counts)), start=1):
-                    self._on_section(done, source.shape[0])
+            counts = self._workers.map(make_worker, groups)
+            for done, _ in enumerate(chain.from_iterable(map(range, counts)), start=1):
+                self._progress(done, source.shape[0])
         finally:
             self._describe()  # the end of a compressed stream tells more of it
 
@@ -119,7 +113,8 @@ class TurnedVolume(Volume):
     def _load(self, place: int, scratch: NDArray[np.uint8]) -> Section:
         assert self._spool is not None
         stored = scratch[: self.scratch_bytes]
-        self._spool.read(stored, place * self.scratch_bytes)
+        if self._spool.read_into(place * self.scratch_bytes, stored.data) < stored.size:
+            raise InputError("a plane is missing in the temporary file", "convert it again")
         return stored.view(self.description.dtype).reshape(self.description.section_shape)
 
     def close(self) -> None:
@@ -157,46 +152,3 @@ def _turn(section: Section, axis: Literal["x", "y"], wanted: NDArray[np.int64], 
         cv2.transpose(section.view(same_size), turned.view(same_size))
     else:
         turned[...] = section.swapaxes(0, 1)[wanted] if axis == "x" else section[wanted]
-
-
-class _PlaneFile:
-    """A temporary file without a name that threads write and read by position."""
-
-    def __init__(self, directory: Path | None) -> None:
-        with saying(*_NOT_KEPT):
-            self._file: IO[bytes] = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115
-        self._lock = threading.Lock()
-
-    def write(self, piece: NDArray[np.generic], offset: int) -> None:
-        data = piece.data.cast("B")
-        with saying(*_NOT_KEPT):
-            while data:
-                count = self._write_some(data, offset)
-                data, offset = data[count:], offset + count
-
-    def read(self, buffer: NDArray[np.uint8], offset: int) -> None:
-        data = buffer.data
-        while data:
-            count = self._read_some(data, offset)
-            if not count:
-                raise InputError("a plane is missing in the temporary file", "convert it again")
-            data, offset = data[count:], offset + count
-
-    def _write_some(self, data: memoryview, offset: int) -> int:
-        if hasattr(os, "pwrite"):
-            return os.pwrite(self._file.fileno(), data, offset)
-        with self._lock:  # Windows has no positioned access
-            self._file.seek(offset)
-            return self._file.write(data)
-
-    def _read_some(self, data: memoryview, offset: int) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._file.fileno(), [data], offset)
-        with self._lock:
-            self._file.seek(offset)
-            found = self._file.read(len(data))
-        data[: len(found)] = found
-        return len(found)
-
-    def close(self) -> None:
-        self._file.close()

@@ -6,7 +6,6 @@ A file that shrinks under a memory map kills the process with SIGBUS; a read of 
 import errno
 import os
 import stat
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mrc2movie.errors import InputError
+from mrc2movie.store.spool import PositionedFile
 
 Fetch: TypeAlias = Callable[[memoryview], int]
 """Fills a buffer, in any thread; returns the number of bytes, fewer at the end of the source."""
@@ -95,7 +95,7 @@ class InputFile(Source):
         except (OSError, ValueError) as error:  # ValueError: a null character in the name
             raise InputError(_why_not_opened(path, error)) from error
         self.size = os.fstat(self._descriptor).st_size
-        self._lock = threading.Lock()
+        self._bytes = PositionedFile(self._descriptor)
 
     def at(self, offset: int, count: int) -> Fetch:
         """A positioned read: all the work is in the fetch."""
@@ -107,28 +107,10 @@ class InputFile(Source):
         Raises:
             InputError: The system cannot read the file.
         """
-        done = 0
         try:
-            while done < len(buffer):
-                count = self._read_some(offset + done, buffer[done:])
-                if count == 0:
-                    break
-                done += count
+            return self._bytes.read_into(offset, buffer)
         except OSError as error:
             raise InputError(f"cannot be read ({error.strerror})") from error
-        return done
-
-    def _read_some(self, offset: int, buffer: memoryview) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._descriptor, [buffer], offset)
-        if hasattr(os, "pread"):  # macOS
-            data = os.pread(self._descriptor, len(buffer), offset)
-        else:  # Windows has no positioned read: seek and read must not be torn apart.
-            with self._lock:
-                os.lseek(self._descriptor, offset, os.SEEK_SET)
-                data = os.read(self._descriptor, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
     def expect_any_order(self) -> None:
         """A plain file always is ready."""

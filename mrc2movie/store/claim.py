@@ -24,7 +24,6 @@ import secrets
 import stat
 import threading
 import time
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,11 +32,8 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO
 
-import numpy as np
-
 from mrc2movie.errors import DiskFull, LeftToAnotherRun, OutputError, not_written, saying
 from mrc2movie.store.owner import Owner
-from mrc2movie.writers.movie import Packet
 
 RECORD_DIRECTORY = ".mrc2movie"
 _PREFIX = ".mrc2movie-"
@@ -51,7 +47,6 @@ _BEAT_SECONDS = 60.0
 _SILENT_SECONDS = 30 * 60.0
 """So long a run elsewhere may give no sign of life, through a network that stalls, before it is taken for dead."""
 
-_KEPT_IN_MEMORY = 96 * 2**20
 _PROBE_BYTES = 2**18
 _ATTEMPTS = 100
 
@@ -577,55 +572,3 @@ def _try_to_write(directory: Path) -> None:
         while left:
             left -= probe.write(bytes(left)) or 0
         _flush(probe.fileno())
-
-
-class PacketSpool:
-    """Packets kept for the way back: as they are up to a bound, then in an unlinked temporary file.
-
-    Args:
-        directory: Where the temporary file goes: beside the movie there is room, in /tmp there may be none.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._kept: list[Packet] = []
-        self._kept_bytes = 0
-        self._file: IO[bytes] | None = None
-        self._starts = array("Q", [0])
-
-    def append(self, packet: Packet) -> None:
-        """Keep a packet.
-
-        Raises:
-            OutputError: There is no room for it.
-        """
-        if self._file is None and self._kept_bytes + packet.nbytes <= _KEPT_IN_MEMORY:
-            self._kept.append(packet)
-            self._kept_bytes += packet.nbytes
-            return
-        with saying("the frames for the way back cannot be kept"):
-            if self._file is None:
-                self._file = TemporaryFile(buffering=0, dir=self._directory)  # noqa: SIM115
-            self._file.seek(self._starts[-1])
-            missing = packet.data
-            while missing:  # a disk that is nearly full takes a part, and says why when it is given the rest
-                missing = missing[self._file.write(missing) :]
-        self._starts.append(self._starts[-1] + packet.nbytes)
-
-    def __getitem__(self, position: int) -> Packet:
-        if position < len(self._kept):
-            return self._kept[position]
-        assert self._file is not None
-        place = position - len(self._kept)
-        start, end = self._starts[place : place + 2]
-        self._file.seek(start)
-        return np.frombuffer(self._file.read(end - start), np.uint8)
-
-    def __enter__(self) -> "PacketSpool":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()

@@ -8,13 +8,16 @@ from mrc2movie.writers.avi import JpegAvi, OpenCvAvi, require_codec
 from mrc2movie.writers.movie import MovieWriter
 
 
-def open_movie(path: Path, shape: tuple[int, ...], settings: Settings, title: str = "") -> MovieWriter:
+def open_movie(
+    path: Path, shape: tuple[int, ...], settings: Settings, threads: int = 1, title: str = ""
+) -> MovieWriter:
     """Begin a movie.
 
     Args:
         path: The file to write, under a temporary name with the right suffix.
         shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         settings: Format, codec, rate and quality.
+        threads: How many an encoder of all frames may use.
         title: What the movie is called, where the container can say so.
 
     Raises:
@@ -25,7 +28,9 @@ def open_movie(path: Path, shape: tuple[int, ...], settings: Settings, title: st
         # PyAV takes as long to import as all the rest, and is not for those who write AVI.
         from mrc2movie.writers.video import IndependentFrames, PredictedFrames
 
-        return (PredictedFrames if settings.small else IndependentFrames)(path, shape, settings, title)
+        if settings.small:
+            return PredictedFrames(path, shape, settings, title, threads)
+        return IndependentFrames(path, shape, settings, title)
     if settings.codec == MJPG.name:
         return JpegAvi(path, shape, settings.fps, settings.quality)
     return OpenCvAvi(path, shape, settings.fps, settings.codec)

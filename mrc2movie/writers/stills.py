@@ -11,13 +11,15 @@ import numpy as np
 from mrc2movie.errors import saying
 from mrc2movie.options.codecs import FORMATS
 from mrc2movie.options.settings import Settings
+from mrc2movie.picture.filters import Shrink
 from mrc2movie.picture.labels import in_degrees, text_stamp
-from mrc2movie.picture.render import Frame, Shrink
-from mrc2movie.picture.selection import Shown
-from mrc2movie.readers.volume import Description
+from mrc2movie.picture.render import Frame
+from mrc2movie.picture.selection import Selection
+from mrc2movie.readers.volume import Description, Section
 from mrc2movie.store.claim import Claim, move_into_place
 from mrc2movie.store.names import fitting
 from mrc2movie.store.record import FileStamp, Made, Picture, Unusable, load
+from mrc2movie.writers.product import Part, Product, Work
 
 CONTACT_SHEET = ".contact"
 """What its name has behind that of the movie."""
@@ -99,34 +101,56 @@ def pictures_left(
     return tuple(replace(picture, value=None) for picture in left)
 
 
-class Pictures:
-    """Takes what it needs of the frames that pass by, from several threads.
+class Stills(Product):
+    """The pictures beside the movie, made of the frames that pass by.
 
     Args:
-        settings: Which pictures are wanted.
+        thumbnail: Long side of the thumbnail in pixels; None for none.
+        contact_sheet: Whether a contact sheet is wanted.
         description: Of the volume, in the direction in which it is shown.
-        shown: Its sections that are shown.
+        selection: Its sections that are shown.
     """
 
-    def __init__(self, settings: Settings, description: Description, shown: Shown) -> None:
-        self._size = settings.thumbnail
-        count = len(shown.numbers)
+    def __init__(
+        self, thumbnail: int | None, contact_sheet: bool, description: Description, selection: Selection
+    ) -> None:
+        self._size = thumbnail
+        count = len(selection.numbers)
         self._middle = count // 2
-        self._chosen = evenly_spaced(count, _CELLS) if settings.contact_sheet else ()
+        self._chosen = evenly_spaced(count, _CELLS) if contact_sheet else ()
         tilts = description.tilts if description.tilts and description.tilts.vary else None
         self._captions = {
-            position: in_degrees(tilts.degrees[shown.numbers[position]]) if tilts else str(shown.numbers[position])
+            position: in_degrees(tilts.degrees[selection.numbers[position]])
+            if tilts
+            else str(selection.numbers[position])
             for position in self._chosen
         }
         self._thumbnail: Frame | None = None
         self._cells: dict[int, Frame] = {}
 
-    def see(self, frame: Frame, position: int) -> None:
-        """Look at the frame at a position of the movie, before anything is written on it."""
-        if self._size and position == self._middle:
-            self._thumbnail = _shrunk(frame, self._size)
-        if position in self._captions:
-            self._cells[position] = _shrunk(frame, _CELL_SIDE)
+    def worker(self) -> Work:
+        """Shrink the frames that are wanted; the part is their position, the thumbnail and the cell of the sheet."""
+
+        def work(position: int, section: Section, frame: Frame) -> Part:
+            thumbnail = _shrunk(frame, self._size) if self._size and position == self._middle else None
+            cell = _shrunk(frame, _CELL_SIDE) if position in self._captions else None
+            return position, thumbnail, cell
+
+        return work
+
+    def take(self, part: Part) -> None:
+        """Keep what is wanted."""
+        position, thumbnail, cell = part
+        if thumbnail is not None:
+            self._thumbnail = thumbnail
+        if cell is not None:
+            self._cells[position] = cell
+
+    def finish(self) -> None:
+        """Nothing is left to be done."""
+
+    def abandon(self) -> None:
+        """Nothing is open."""
 
     def finished(self) -> Mapping[str, Frame]:
         """The pictures, by the name of their option, when all frames have passed."""

@@ -24,7 +24,6 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import DTypeLike, NDArray
 
 import mrc2movie
-from mrc2movie.conversion.processors import available_processors
 from mrc2movie.errors import Mrc2movieError, UsageError, not_written
 from mrc2movie.options.codecs import CODECS, GIF, H264, find_codec
 from mrc2movie.options.settings import Settings
@@ -155,15 +154,15 @@ class VideoMovie(MovieWriter):
         shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         settings: Format, codec, rate and quality.
         title: What the movie is called.
+        threads: Of the encoder.
 
     Raises:
         Mrc2movieError: The codec cannot hold frames of this size.
         OutputError: The file cannot be made.
     """
 
-    _threads = 1
-
-    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str, threads: int = 1) -> None:
+        self._threads = threads
         codec = find_codec(settings.codec)
         self._form = PIXEL_FORMATS[codec.pixels]
         self._in_colour = len(shape) == 3
@@ -364,9 +363,8 @@ class PredictedFrames(VideoMovie):
     What is kept for the way back is the frames themselves.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
-        self._threads = settings.jobs or available_processors()
-        super().__init__(path, shape, settings, title)
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str, threads: int) -> None:
+        super().__init__(path, shape, settings, title, threads)
         self._drawing = self._canvas()
         self._open = True
 

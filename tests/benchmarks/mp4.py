@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from quality import psnr
 
 from mrc2movie import Settings
-from mrc2movie.conversion.processors import available_processors
 from mrc2movie.demo import tomogram_sections
 from mrc2movie.picture.greys import GreyRange
-from mrc2movie.picture.render import Frame, Look, Renderer
+from mrc2movie.picture.render import Frame, Renderer, RenderOptions
+from mrc2movie.processors import available_processors
 from mrc2movie.writers import open_movie
 
 GREY_RANGE = "-3,2"
@@ -60,9 +60,9 @@ def ordinary(frames: Sequence[Frame], path: Path, crf: int) -> float:
     return time.perf_counter() - begin
 
 
-def floor(sections: NDArray[np.float32], look: Look, path: Path) -> float:
+def floor(sections: NDArray[np.float32], options: RenderOptions, path: Path) -> float:
     """Seconds of contrast and encoding in one thread."""
-    render = Renderer(look)
+    render = Renderer(rendering)
     writer = open_movie(path, sections.shape[1:], Settings(format="mp4"))
     encode = writer.encoder()
     begin = time.perf_counter()
@@ -82,12 +82,12 @@ def main() -> None:
     given = parser.parse_args()
     cv2.setNumThreads(1)
     low, high = map(float, GREY_RANGE.split(","))
-    look = Look(GreyRange(low, high), row0_at_bottom=True, clip_limit=2.0, tile_grid_size=8)
+    rendering = RenderOptions(GreyRange(low, high), row0_at_bottom=True, clip_limit=2.0, tile_grid_size=8)
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         sections = np.stack(list(tomogram_sections(given.size, given.sections)))
         mrcfile.write(place / "noisy.mrc", sections)
-        render = Renderer(look)
+        render = Renderer(rendering)
         frames = [render(section).copy() for section in sections]
         mrcfile.write(place / "tiny.mrc", sections[:1, :64, :64])
         options = ("--format", "mp4", f"--range={GREY_RANGE}", "--overwrite", "--quiet")
@@ -107,7 +107,7 @@ def main() -> None:
                 begin = time.perf_counter()
                 subprocess.run(words, check=True)
                 times[name].append(time.perf_counter() - begin)
-            times["floor"].append(floor(sections, look, place / "floor.mp4") / available_processors())
+            times["floor"].append(floor(sections, rendering, place / "floor.mp4") / available_processors())
             times["ordinary"].append(ordinary(frames, theirs, crf))
         print(f"{given.sections} sections of {given.size} x {given.size}, {available_processors()} processors")
         for name, seconds in times.items():

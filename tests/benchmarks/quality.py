@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from mrc2movie import Settings
 from mrc2movie.demo import tilt_images, tomogram_sections
+from mrc2movie.picture.filters import Shrink
 from mrc2movie.picture.greys import GreyRange
-from mrc2movie.picture.render import Frame, Look, Renderer, Shrink
+from mrc2movie.picture.render import Frame, Renderer, RenderOptions
 from mrc2movie.writers import open_movie
 
 QUALITIES = (50, 75, 90, 95)
@@ -71,7 +72,7 @@ def rendered(sections: Sequence[NDArray[np.generic]]) -> list[Frame]:
     """With the contrast of the defaults, hot pixels left out."""
     sample = np.stack(sections)[:, ::3, ::3]
     low, high = np.percentile(sample, (0.05, 99.95))
-    renderer = Renderer(Look(GreyRange(float(low), float(high)), True, 2.0, 8))
+    renderer = Renderer(RenderOptions(GreyRange(float(low), float(high)), True, 2.0, 8))
     return [renderer(section).copy() for section in sections]
 
 

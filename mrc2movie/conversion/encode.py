@@ -1,0 +1,132 @@
+"""The second pass: every section rendered once, and each product made of it, the movie first of all."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from mrc2movie.conversion.sections import PreparedSections
+from mrc2movie.conversion.stopwatch import Stopwatch
+from mrc2movie.picture.labels import Labels, Pen
+from mrc2movie.picture.render import Frame, Renderer, RenderOptions
+from mrc2movie.readers.volume import Section
+from mrc2movie.store.claim import Claim, flush_to_disk
+from mrc2movie.store.spool import PacketSpool
+from mrc2movie.workers import Share
+from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
+from mrc2movie.writers.product import Part, Product, Work
+
+
+def make(products: Sequence[Product], sections: PreparedSections, options: RenderOptions) -> None:
+    """Make the products in one pass: every section is rendered once, and each product works on it in turn.
+
+    Raises:
+        OutputError: A product cannot be written.
+    """
+
+    def make_worker() -> Callable[[int, Section], Sequence[Part]]:
+        render = Renderer(options)
+        workers = [product.worker() for product in products]
+
+        def work(position: int, section: Section) -> Sequence[Part]:
+            with sections.watch.stage("contrast"):
+                frame = render(section, position)
+            return [worker(position, section, frame) for worker in workers]
+
+        return work
+
+    with _abandoned_on_any_exit(products):
+        for parts in sections.each("converting", make_worker):
+            for product, part in zip(products, parts, strict=True):
+                product.take(part)
+        for product in products:
+            product.finish()
+
+
+@contextmanager
+def _abandoned_on_any_exit(products: Sequence[Product]) -> Iterator[None]:
+    """Abandon the products when the block raises, also on Ctrl-C; errors on the way do not replace the cause."""
+    try:
+        yield
+    except BaseException:
+        for product in products:
+            with suppress(Exception):
+                product.abandon()
+        raise
+
+
+class Movie(Product):
+    """The movie of one file.
+
+    Args:
+        writer: Writes it.
+        labels: What is written on its frames.
+        count: Sections shown.
+        reverse: The positions that follow the last section, see `reverse_pass`.
+        claim: Of the movie.
+        workers: What the file uses of the threads of the run.
+        watch: Measures the stages.
+
+    Attributes:
+        facts: What the container of the finished movie says.
+    """
+
+    def __init__(
+        self,
+        writer: MovieWriter,
+        labels: Labels,
+        count: int,
+        reverse: range,
+        claim: Claim,
+        workers: Share,
+        watch: Stopwatch,
+    ) -> None:
+        self.facts = MovieFacts(count + len(reverse), writer.width, writer.height, writer.fps)
+        self._writer = writer
+        self._labels = labels
+        self._reverse = reverse
+        self._last = reverse[-1] if reverse else count - 1
+        self._hidden: Path = claim.hidden
+        self._spool = PacketSpool(claim.directory)
+        self._workers = workers
+        self._watch = watch
+        self._ends: dict[int, Frame] = {}
+
+    def worker(self) -> Work:
+        """Draw the labels and encode; frames at the ends are kept to verify the movie."""
+        pen, encode = Pen(self._labels), self._writer.encoder()
+
+        def work(position: int, section: Section, frame: Frame) -> Packet:
+            pen.write(frame, position)
+            if position in (0, self._last):
+                self._ends[position] = frame.copy()
+            with self._watch.stage("encoding"):
+                return encode(frame, position)
+
+        return work
+
+    def take(self, part: Packet) -> None:
+        """Write a packet, and keep it for the reverse pass."""
+        with self._watch.stage("writing"):
+            self._writer.write(part)
+            if self._reverse:
+                self._spool.append(part)
+
+    def finish(self) -> None:
+        """Write the reverse pass, close the movie, flush it and open it again to verify both ends."""
+        with self._watch.stage("writing"):
+            for position in self._reverse:
+                self._writer.write(self._spool[position])
+            self._spool.close()
+            self._writer.close()
+        with self._watch.stage("flushing and verifying"):
+            flushed = self._workers.start(flush_to_disk, self._hidden)
+            begins_well = self._workers.start(partial(self._writer.verify, self.facts), {0: self._ends[0]})
+            self._writer.verify(self.facts, {self.facts.frames - 1: self._ends[self._last]})
+            begins_well.result()
+            flushed.result()
+
+    def abandon(self) -> None:
+        """Close the files; the unfinished movie vanishes with the claim."""
+        self._spool.close()
+        self._writer.abandon()

@@ -1,0 +1,108 @@
+"""The measuring pass: which greys the sections shown have, and so what becomes black and white."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mrc2movie.conversion.preparation import preparation, selection_of
+from mrc2movie.conversion.sections import PreparedSections, SectionProgress
+from mrc2movie.errors import InputError
+from mrc2movie.options.settings import Settings
+from mrc2movie.picture.grey_rule import GreyRule
+from mrc2movie.picture.greys import (
+    GreyRange,
+    Sampling,
+    Statistics,
+    choose_range,
+    collect,
+    collect_with_matched_means,
+    section_statistics,
+)
+from mrc2movie.picture.selection import Selection, reverse_pass
+from mrc2movie.readers.volume import Section, SizeLearned, Volume
+from mrc2movie.workers import Share
+
+_MOST_FRAMES = 2**31 - 1  # AVI, MP4 and OpenCV count frames in 32 bits
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the measuring pass finds.
+
+    Attributes:
+        sections: The sections that it went over, for the next pass.
+        grey_range: What becomes black and white.
+        shifts: What is to be added to the voxels at each position, so that the means match; empty for nothing.
+    """
+
+    sections: PreparedSections
+    grey_range: GreyRange
+    shifts: Sequence[float] = ()
+
+
+def measure(volume: Volume, settings: Settings, workers: Share, progress: SectionProgress) -> Measured:
+    """Go over the sections that are shown; again if a compressed stream turns out to be shorter than it claims.
+
+    Raises:
+        InputError: The volume cannot be read, or all its sections are discarded.
+    """
+    while True:
+        description = volume.description
+        if settings.pixel_size:
+            description = replace(description, voxel_size_A=(settings.pixel_size,) * 3)
+        selection = selection_of(description, settings)
+        if not selection.places:
+            raise InputError(
+                f"all {description.shape[0]} sections are discarded",
+                "discard fewer (--discard-range, --discard-percentage)",
+            )
+        prepared = preparation(description, settings)
+        with suppress(SizeLearned):
+            _check_frames(volume, selection, settings)
+            volume.expect(selection.read(), selection.rising)
+            sections = PreparedSections(volume, description, selection, prepared, workers, progress)
+            return _measured(sections, GreyRule.parse(settings.range), settings.match_mean)
+
+
+def _check_frames(volume: Volume, selection: Selection, settings: Settings) -> None:
+    """Refuse more frames than the containers can count.
+
+    Raises:
+        InputError: There are more.
+        SizeLearned: A compressed stream is shorter than its header says.
+    """
+    frames = len(selection.places) + len(reverse_pass(len(selection.places), settings.playback))
+    if frames <= _MOST_FRAMES:
+        return
+    if settings.axis == "z":
+        volume.section(volume.description.shape[0] - 1)  # a compressed stream must have that many
+    raise InputError(
+        f"would be a movie of {frames} frames, more than the {_MOST_FRAMES} that one can have",
+        "show fewer sections (--every, --discard-range, --playback forward)",
+    )
+
+
+def _measured(sections: PreparedSections, rule: GreyRule, match_mean: bool) -> Measured:
+    sampling = Sampling.of(len(sections.selection.places), sections.preparation.shape)
+
+    def make_worker() -> Callable[[int, Section], Statistics]:
+        def work(position: int, section: Section) -> Statistics:
+            with sections.watch.stage("measuring"):
+                sampled = sampling.slice(position) if rule.needs_sample else slice(0)
+                return section_statistics(section, sampled, match_mean)
+
+        return work
+
+    parts = sections.each("measuring", make_worker)
+    statistics, shifts = collect_with_matched_means(parts) if match_mean else (collect(parts), ())
+    return Measured(sections, choose_range(statistics, rule, _rounding(sections)), shifts)
+
+
+def _rounding(sections: PreparedSections) -> float:
+    """How far apart equal voxels may come to be, relative to them: twice what was found for each step and for means."""
+    if not sections.preparation.steps and sections.selection.average == 1:
+        return 0.0
+    precise = np.finfo(np.result_type(sections.description.dtype, np.float32))
+    return float(precise.eps) * (8 + sections.selection.average / 4)

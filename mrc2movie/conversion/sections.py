@@ -1,0 +1,122 @@
+"""The ordered pass over the sections that a movie shows: read, prepared, averaged, in worker threads."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from mrc2movie.conversion.preparation import Preparation
+from mrc2movie.conversion.stopwatch import Stopwatch
+from mrc2movie.errors import about
+from mrc2movie.picture.filters import mean_of
+from mrc2movie.picture.selection import Selection
+from mrc2movie.readers.volume import Description, Load, Section, Volume
+from mrc2movie.workers import Share
+
+Result = TypeVar("Result")
+
+SectionProgress: TypeAlias = Callable[[str, int, int], None]
+"""Called after each section with the stage ("turning" for another axis, "measuring", "converting"), the number of
+sections done, and that of all."""
+
+
+@dataclass(frozen=True)
+class PreparedSections:
+    """The sections of a volume that a movie shows, prepared; each pass over them is a call of `each`.
+
+    Attributes:
+        volume: The volume.
+        description: Of the volume, with the voxel size that the user gave.
+        selection: Its sections that are shown.
+        preparation: What is done to each before it is measured.
+        workers: What the file uses of the threads of the run.
+        progress: Called after each section.
+        watch: Measures the stages.
+    """
+
+    volume: Volume
+    description: Description
+    selection: Selection
+    preparation: Preparation
+    workers: Share
+    progress: SectionProgress
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def each(self, stage: str, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
+        """Read and prepare every section shown once, in the worker threads, and yield what becomes of it, in order.
+
+        Args:
+            stage: Its name, for the progress.
+            make_worker: Called in each thread; gives a function of (position among the sections shown, section).
+        """
+        if self.selection.average == 1:
+            results = self._prepared(make_worker)
+        else:
+            results = self.workers.map(lambda: self._of_mean(make_worker()), self._neighbours())
+        for done, result in enumerate(results, start=1):
+            yield result
+            self.progress(stage, done, len(self.selection.places))
+
+    def _prepared(self, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
+        """Every section that is read, in the order in which it is needed; the worker's is its position in that."""
+
+        def make_reading_worker() -> Callable[[tuple[int, Load]], Result]:
+            worker = make_worker()
+            scratch = np.empty(self.volume.scratch_bytes, np.uint8)
+
+            def work(item: tuple[int, Load]) -> Result:
+                nonlocal scratch
+                position, load = item
+                with about(self.volume.path):
+                    with self.watch.stage("reading"):
+                        section = load(scratch)
+                    if self.preparation.steps:
+                        with self.watch.stage("preparing"):
+                            for step in self.preparation.steps:
+                                section = step(section)
+                    result = worker(position, section)
+                if isinstance(result, np.ndarray) and np.may_share_memory(result, scratch):
+                    scratch = np.empty_like(scratch)  # the section is kept, so the next one needs a place of its own
+                return result
+
+            return work
+
+        loads = ((position, self.volume.section(number)) for position, number in enumerate(self.selection.read()))
+        return self.workers.map(make_reading_worker, loads)
+
+    def _neighbours(self) -> Iterator[tuple[int, Sequence[Section]]]:
+        """The prepared sections whose mean each position shows.
+
+        Each is read once and held as long as a mean needs it. The means themselves are made by the workers.
+        """
+
+        def keep(position: int, section: Section) -> Section:
+            return section.astype(self._mean_dtype, copy=False)  # to be added up without another conversion
+
+        arriving = zip(self.selection.read(), self._prepared(lambda: keep), strict=True)
+        held: dict[int, Section] = {}
+        for position in range(len(self.selection.places)):
+            wanted = self.selection.neighbours(position)
+            held = {number: held[number] for number in wanted if number in held}
+            while len(held) < len(wanted):
+                number, section = next(arriving)
+                held[number] = section
+            yield position, [held[number] for number in wanted]
+
+    def _of_mean(self, worker: Callable[[int, Section], Result]) -> Callable[[tuple[int, Sequence[Section]]], Result]:
+        mean = np.empty(self.preparation.shape, self._mean_dtype)
+
+        def work(item: tuple[int, Sequence[Section]]) -> Result:
+            position, sections = item
+            with self.watch.stage("averaging"):
+                mean_of(sections, mean)
+            with about(self.volume.path):
+                return worker(position, mean)
+
+        return work
+
+    @property
+    def _mean_dtype(self) -> np.dtype[np.generic]:
+        """Float32, or float64 where the voxels need it."""
+        return np.result_type(self.description.dtype, np.float32)
