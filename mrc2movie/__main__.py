@@ -9,7 +9,7 @@ from io import TextIOWrapper
 def main() -> int:
     """Run the command line of this process; returns the exit status."""
     _open_standard_streams()
-    # Until the program can hear of Ctrl-C itself that ends it as SIGTERM does, without a traceback.
+    # Until the program handles Ctrl-C itself, Ctrl-C ends the process as SIGTERM does, without a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from mrc2movie import cli
@@ -18,10 +18,10 @@ def main() -> int:
 
 
 def _open_standard_streams() -> None:
-    """Open to nowhere what the caller closed, and escape what the others cannot encode, such as Å in ASCII.
+    """Open closed standard streams to the null device, and escape what a stream cannot encode, such as Å in ASCII.
 
-    The next file, a movie maybe, would be opened in place of a closed one, and libraries would write their messages
-    into it.
+    Else the next file that is opened, such as a movie, would take the number of a closed stream, and libraries would
+    write their messages into it.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

@@ -69,9 +69,9 @@ def parser() -> argparse.ArgumentParser:
                 help="make a small synthetic tilt series and tomogram in OUTPUT_DIR and convert them",
             )
             arguments.add_argument(
-                "--info", metavar="FILE", type=_path, nargs="+", help="say what each FILE is, and convert nothing"
+                "--info", metavar="FILE", type=_path, nargs="+", help="show what each FILE is, and convert nothing"
             )
-            arguments.add_argument("--json", action="store_true", help="with --info, say it as JSON")
+            arguments.add_argument("--json", action="store_true", help="with --info, print JSON")
     return result
 
 
@@ -97,13 +97,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     finally:
-        if argv is None:  # the process ends, and all goes at once: no need to search it for garbage before
+        if argv is None:  # the process ends now: a search for garbage would only take time
             gc.freeze()
 
 
 def _last_words(stopped: Stopped) -> None:
-    # Both may hang: the disk, and who reads what is said. The module is loaded only for real work, and maybe not yet to
-    # its end.
+    # A thread for the claims: the disk may hang, and so may the reader of the message. Only real work imports the
+    # module, and its import may be under way.
     give_up_claims = getattr(sys.modules.get("mrc2movie.store.claim"), "give_up_claims", lambda: None)
     giving_up = threading.Thread(target=give_up_claims, name="mrc2movie give up")
     giving_up.start()
@@ -122,19 +122,20 @@ def _run(words: list[str], signals: Signals) -> int:
             raise UsageError("--info converts nothing", "give --info FILE... without INPUT, OUTPUT_DIR or --demo")
         return _info(info, settings, as_json)
     if as_json:
-        raise UsageError("--json says what --info found", "give --info FILE... --json")
+        raise UsageError("--json works only with --info", "give --info FILE... --json")
     if demo is not None and source is not None:
         raise UsageError("--demo takes no INPUT", "give --demo OUTPUT_DIR alone")
     if demo is not None and settings.dry_run:
         raise UsageError("--demo writes what it converts", "leave --dry-run out")
     if demo is None and output_directory is None:
         raise UsageError("INPUT and OUTPUT_DIR are needed", "see mrc2movie --help")
-    # NumPy's linear algebra is not used here: its threads would only spin while the sections wait.
+    # NumPy's linear algebra is not used here: its threads would only take processor time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _keep_freed_memory()
     # Only now: NumPy and OpenCV take longer to import than a help text or a usage error should take.
     with signals.postponed():
-        from mrc2movie.batch import run as batch
+        from mrc2movie.batch.plan import plan
+        from mrc2movie.batch.run import run
         from mrc2movie.writers import check_codec
 
     if demo is not None:
@@ -144,19 +145,19 @@ def _run(words: list[str], signals: Signals) -> int:
         with about(demo), saying("the demo cannot be written", "take another OUTPUT_DIR"):
             source, output_directory = make_demo(demo), demo
     log_file = Path(settings.log) if settings.log else output_directory / LOG_NAME
-    jobs = batch.plan(source, output_directory, settings)
+    jobs = plan(source, output_directory, settings)
     with console.logging_to(None if settings.dry_run else log_file, settings, words):
-        with console.watching(settings) as watcher:
-            report = batch.run(jobs, settings, watcher)
+        with console.showing_progress(settings) as progress:
+            report = run(jobs, settings, progress)
         console.show_report(report, settings)
     return report.exit_status
 
 
 def _keep_freed_memory() -> None:
-    """Tell the C library to keep what is freed for what is needed next, up to a bound, where it is one that can.
+    """Make the C library keep freed memory, up to a bound, for later use; only glibc can.
 
-    Every section takes and frees megabytes again and again, and new pages from the system cost more than their use.
-    The numbers are those of glibc's malloc.h; 32 MB is the most that it takes for a block.
+    Each section allocates and frees megabytes, and getting new pages from the system takes longer than filling them.
+    The numbers are those of glibc's malloc.h; 32 MB is its limit for the size of a block.
     """
     import ctypes  # as NumPy does; not for a help text
 

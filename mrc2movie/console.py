@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import mrc2movie
-from mrc2movie.batch.report import NOT_WELL, Job, Outcome, Report, Status, Watcher
+from mrc2movie.batch.report import NOT_WELL, Job, Outcome, Report, RunProgress, Status
 from mrc2movie.errors import saying
 from mrc2movie.logfile import open_log
 from mrc2movie.options.settings import Settings
@@ -39,20 +39,20 @@ def _printable_lines(text: str) -> str:
 
 
 class _LogFile(logging.StreamHandler[TextIO]):
-    """Says once that it cannot be written, on a full disk for example, and lets the run go on."""
+    """Reports once that it cannot be written, on a full disk for example, and lets the run go on."""
 
     def __init__(self, path: Path, stream: TextIO) -> None:
         super().__init__(stream)
         self._path = path
-        self._said = False
+        self._reported = False
 
     def handleError(self, record: logging.LogRecord) -> None:
-        if not self._said:
-            self._said = True
+        if not self._reported:
+            self._reported = True
             show_error(f"{self._path}: the log cannot be written ({sys.exc_info()[1]})")
 
     def close(self) -> None:
-        with suppress(OSError):  # of what could not be written
+        with suppress(OSError):  # what could not be written fails again
             self.stream.close()
         super().close()
 
@@ -67,7 +67,7 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
 
     Args:
         log_file: Appended to, with one header a run.
-        settings: How much is said on standard error.
+        settings: How much is logged to standard error.
         command: The words of the command line, for the header.
 
     Raises:
@@ -135,7 +135,7 @@ def _rich_console() -> Any:
     return Console(stderr=True)
 
 
-class Bars(Watcher):
+class Bars(RunProgress):
     """One bar for the files and one for the sections of the current file."""
 
     def __init__(self) -> None:
@@ -173,10 +173,10 @@ class Bars(Watcher):
 
 
 @contextmanager
-def watching(settings: Settings) -> Iterator[Watcher]:
+def showing_progress(settings: Settings) -> Iterator[RunProgress]:
     """Bars on a terminal, nothing elsewhere or with ``--quiet``."""
     if settings.quiet or settings.dry_run or not _on_terminal():
-        yield Watcher()
+        yield RunProgress()
         return
     bars = Bars()
     try:
@@ -186,11 +186,11 @@ def watching(settings: Settings) -> Iterator[Watcher]:
 
 
 def show_report(report: Report, settings: Settings) -> None:
-    """The closing words: a table on a terminal, one line elsewhere."""
+    """Print the summary of a run: a table on a terminal, one line elsewhere."""
     counts = ", ".join(f"{report.count(status)} {status.value}" for status in Status if report.count(status))
     if settings.quiet:
         return
-    with suppress(OSError):  # nobody hears it
+    with suppress(OSError):  # the reader has gone
         if _on_terminal() and _shown(report):
             _rich_console().print(_table(report))
         print(counts, file=sys.stderr)
@@ -215,19 +215,19 @@ def _table(report: Report) -> Any:
 
 
 def _shown(report: Report) -> Sequence[Outcome]:
-    """All outcomes; of many, those that somebody must look at."""
+    """All outcomes; of many, only those that need attention."""
     if len(report.outcomes) <= _ROWS_AT_MOST:
         return report.outcomes
     return [outcome for outcome in report.outcomes if outcome.status in NOT_WELL][:_ROWS_AT_MOST]
 
 
 def show_info(files: "Sequence[FileInfo]", as_json: bool) -> None:
-    """The answer to ``--info``, on standard output: a table a file on a terminal, aligned text elsewhere, or JSON."""
+    """Print the answer to ``--info``: for each file a table on a terminal, aligned text elsewhere; or JSON for all."""
     with saying("the answer cannot be written"):
         try:
             _print_info(files, as_json)
             sys.stdout.flush()
-        except BrokenPipeError:  # who reads it has gone, and what is left of it would be missed again at the exit
+        except BrokenPipeError:  # the reader has gone; flushing the rest at the exit must not fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -259,10 +259,10 @@ def _show_info_tables(files: "Sequence[FileInfo]") -> None:
 
 
 def show_error(message: str, unexpected: BaseException | None = None) -> None:
-    """One line about what ended the run, in place of the bars, after the traceback of what is a bug."""
+    """Print one line about what ended the run, in place of the bars; before it the traceback of a bug."""
     before = "\r\x1b[J" if _on_terminal() else ""
     lines = [f"{before}mrc2movie: {printable(message)}"]
     if unexpected:
         lines.insert(0, _printable_lines("".join(traceback.format_exception(unexpected))))
-    with suppress(OSError):  # nobody hears it
+    with suppress(OSError):  # the reader has gone
         print(*lines, sep="\n", file=sys.stderr)

@@ -39,7 +39,7 @@ class Spheres:
 def phantom(size: int, thickness: int, seed: int = 5) -> Spheres:
     """A slab of which a tilt image shows `size` voxels, `thickness` voxels deep.
 
-    It is twice as wide: at 60 degrees as much of it is seen as fits between the image's edges.
+    It is twice as wide, so that it still fills the image at a tilt of 60 degrees.
     """
     rng = np.random.default_rng(seed)
     half, deep = size / 2, thickness / 2
@@ -143,7 +143,7 @@ def tomogram_sections(size: int, count: int) -> Iterator[NDArray[np.float32]]:
 def _contrast_transfer(size: int) -> NDArray[np.float64]:
     """Phase contrast of a 300 kV microscope at 4 µm defocus, with its envelope, for `np.fft.rfft2`.
 
-    Formula: Wade, Ultramicroscopy 46 (1992) 145, without spherical aberration, which at these spacings is nothing.
+    Formula: Wade, Ultramicroscopy 46 (1992) 145, without spherical aberration, negligible at these spacings.
     """
     wavelength_A, defocus_A = 0.0197, 40_000
     fy = np.fft.fftfreq(size, VOXEL_SIZE_A)[:, None]
@@ -167,7 +167,7 @@ def make_demo(directory: Path) -> Path:
             with about(path):
                 raise OutputError("is a symbolic link, which is never written through", "remove it")
     data.mkdir(parents=True, exist_ok=True)
-    for path in files:  # each is made anew: what is there may be a pipe, or have another name elsewhere
+    for path in files:  # not written into: one may be a pipe, or a hard link to another file
         path.unlink(missing_ok=True)
     tilt_series, angles, tomogram = files
     tilts = np.arange(-60.0, 61.0, 3.0)

@@ -73,6 +73,7 @@ _OPENCV_NO_MEMORY = -4  # cv2.Error.StsNoMem
 _REMEDIES = {
     errno.ENOSPC: "make room",
     getattr(errno, "EDQUOT", None): "your quota is used up: make room, or ask for more",
+    errno.EFBIG: "no file may be so large there: take another OUTPUT_DIR, or a lower --quality or --max-size",
     errno.EROFS: "take another OUTPUT_DIR",
     errno.EACCES: "take an OUTPUT_DIR that you may write",
     errno.EPERM: "take an OUTPUT_DIR where you may rename and remove files",

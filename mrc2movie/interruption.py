@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: the first ends the run soon and clean, whatever it is waiting for, the second at once.
+"""Ctrl-C and SIGTERM: the first one ends the run soon and cleanly, whatever it waits for; a second one ends it at once.
 
-The signal is raised as an exception in the main thread, which unwinds. But that thread may be in the middle of a long
-call, of an encoder or to a disk that does not answer, and hears of signals only after it. So there is a second thread
-that hears of them at once, and ends the process where the first one is not done in time.
+The signal is raised as an exception in the main thread, which unwinds. But that thread may be in a long call, of an
+encoder or to a disk that does not answer, and Python handles signals only after the call. So a second thread is woken
+by each signal, and ends the process if the main thread is not done in time.
 """
 
 import os
@@ -16,11 +16,11 @@ from types import FrameType
 
 _PATIENCE_SECONDS = 0.2
 _ECHO_SECONDS = 0.1
-"""A signal that comes so soon after another is the same one: timeout(1) sends it to a process and to its group."""
+"""A signal so soon after the first counts as the same: timeout(1) sends it to a process and to its group."""
 
 
 class Stopped(BaseException):
-    """A signal came; like KeyboardInterrupt, this is for nobody on the way to catch.
+    """A signal arrived; like KeyboardInterrupt, this passes every ``except Exception``.
 
     Attributes:
         number: Of the signal.
@@ -32,32 +32,32 @@ class Stopped(BaseException):
 
     @property
     def exit_status(self) -> int:
-        """As shells know it: 130 for SIGINT, 143 for SIGTERM."""
+        """The one that shells use: 130 for SIGINT, 143 for SIGTERM."""
         return 128 + self.number
 
 
 class Signals:
-    """What has come of signals."""
+    """The first signal that arrived, and whether it is raised."""
 
     def __init__(self) -> None:
         self._first: int | None = None
         self._raises = True
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal: the first raises `Stopped`."""
         if self._first is None:
             self._first = number
             if self._raises:
                 raise Stopped(number)
 
-    def hush(self) -> None:
-        """Raise nothing more."""
+    def stop_raising(self) -> None:
+        """Raise nothing from now on."""
         self._raises = False
 
     @contextmanager
     def postponed(self) -> Iterator[None]:
-        """Raise only after this block: what is in C makes other exceptions of ours, NumPy's import among it."""
-        self.hush()
+        """Raise only after this block: C code, such as NumPy's import, may replace the exception by another."""
+        self.stop_raising()
         yield
         self._raises = True
         if self.stopped:
@@ -65,7 +65,7 @@ class Signals:
 
     @property
     def stopped(self) -> Stopped | None:
-        """What has come; it may be that another exception was made of it."""
+        """The exception for the signal that arrived, if any, even where it was replaced by another."""
         return None if self._first is None else Stopped(self._first)
 
 
@@ -73,25 +73,25 @@ class Signals:
 def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signals]:
     """Raise `Stopped` in this block on the first SIGINT or SIGTERM, and end the process where that is not enough.
 
-    Does nothing outside of the main thread, which alone can hear of signals; signals that are ignored remain so.
+    Does nothing outside the main thread, since Python handles signals only there. Ignored signals stay ignored.
 
     Args:
-        last_words: Called once when a signal has ended the block, or, from another thread, before the process ends in
-            the middle of it.
+        last_words: Called once: when a signal has ended the block, or, from another thread, just before the process
+            is ended within the block.
     """
     signals = Signals()
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return
-    said = threading.Lock()
+    ended = threading.Lock()
 
     def say(stopped: Stopped) -> bool:
-        if said.acquire(blocking=False):  # and it is never released: there is only one end
+        if ended.acquire(blocking=False):  # never released, so that this happens once
             last_words(stopped)
             return True
         return False
 
-    ours, theirs = socket.socketpair()  # and no pipe: Windows takes only sockets for this
+    ours, theirs = socket.socketpair()  # not a pipe: Windows takes only sockets for this
     theirs.setblocking(False)
     guard = threading.Thread(target=_guard, args=(ours, say), name="mrc2movie signals")
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
@@ -100,9 +100,9 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
         descriptor_before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         handlers_before = {}
         try:
-            with signals.postponed():  # until all is in place
+            with signals.postponed():  # until all handlers are installed
                 for number in numbers:
-                    handlers_before[number] = signal.signal(number, signals.hear)
+                    handlers_before[number] = signal.signal(number, signals.handle)
             yield signals
         except BaseException as error:
             if (stopped := signals.stopped) is None:
@@ -111,8 +111,8 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
             raise stopped from error
         finally:
             try:
-                signals.hush()
-            finally:  # a signal that came before that was heard
+                signals.stop_raising()
+            finally:  # also if a signal is raised just before
                 theirs.send(b"\0")
                 guard.join()
                 for number, handler in handlers_before.items():
@@ -121,7 +121,7 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
 
 
 def _guard(signals: socket.socket, say: Callable[[Stopped], bool]) -> None:
-    """Wait for a first signal; then for the end of the block or a second signal, but not for long."""
+    """Wait for a first signal, then briefly for the end of the block or a second signal; then end the process."""
     number = 0
     while number not in (signal.SIGINT, signal.SIGTERM):
         number = signals.recv(1)[0]
@@ -148,7 +148,7 @@ def _guard(signals: socket.socket, say: Callable[[Stopped], bool]) -> None:
 
 
 def _received(signals: socket.socket, seconds: float) -> int | None:
-    """The next byte; None where none comes in time."""
+    """The next byte; None if none arrives in time."""
     signals.settimeout(seconds)
     try:
         return signals.recv(1)[0]

@@ -51,7 +51,7 @@ def _open(path: Path, is_named: bool) -> int:
         return descriptor
     for stream in (1, 2):
         if os.path.samestat(status, os.fstat(stream)):
-            return os.dup(stream)  # opened again, each would overwrite the other where the stream is a file
+            return os.dup(stream)  # opened again, a file would be overwritten by the stream
     match stat.S_IFMT(status.st_mode):
         case stat.S_IFREG:
             descriptor = os.open(path, flags | os.O_RDWR)
@@ -60,8 +60,10 @@ def _open(path: Path, is_named: bool) -> int:
                 os.close(descriptor)
                 raise UsageError("is not a log of mrc2movie", "name another file with --log")
         case stat.S_IFCHR | stat.S_IFIFO:
-            descriptor = os.open(path, flags | os.O_WRONLY | os.O_NONBLOCK)  # fails for a pipe that nobody reads
-            os.set_blocking(descriptor, True)
+            without_waiting = getattr(os, "O_NONBLOCK", 0)  # fails for a pipe that nobody reads; not on Windows
+            descriptor = os.open(path, flags | os.O_WRONLY | without_waiting)
+            if without_waiting:
+                os.set_blocking(descriptor, True)
         case _:
             raise UsageError("is no file that a log can be appended to", "name another with --log")
     return descriptor

@@ -29,7 +29,7 @@ def _by_scheduler() -> Iterator[int]:
 
 
 def _by_quota(proc: Path) -> Iterator[int]:
-    """The quotas of the control groups that this process is in, and of those that these are in; part of one is one.
+    """The quotas, rounded up, of the control groups that this process is in, and of the groups around these.
 
     See cgroups(7): ``cpu.max`` of version 2, ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us`` of version 1.
     """
@@ -59,7 +59,7 @@ def _control_groups(proc: Path) -> Iterator[Path]:
         before, _, after = line.partition(" - ")
         try:
             root, mount_point = (_unescaped(field) for field in before.split()[3:5])
-            kind, *_, options = after.split(" ")  # between them the source, which may be empty
+            kind, *_, options = after.split(" ")  # the source, between them, may be empty
             controller = {"cgroup2": "", "cgroup": "cpu" if "cpu" in options.split(",") else None}.get(kind)
             if controller is None or controller not in inside:
                 continue
@@ -76,7 +76,7 @@ def _control_groups(proc: Path) -> Iterator[Path]:
 
 
 def _lines(file: Path) -> list[str]:
-    """Mount points have names of any bytes, some of which Python takes for the end of a line."""
+    """The lines of a file; not by `str.splitlines`, as names of mount points may hold what that takes for line ends."""
     return [line for line in file.read_text(errors="surrogateescape").split("\n") if line]
 
 

@@ -1,14 +1,21 @@
 """Directories, names, what is up to date, what is left behind."""
 
+import gc
 import json
+import os
+import subprocess
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults import mounted
 from movies import frames, ramp, run, write_mrc
+from mrc_bytes import mrc, write
 
 from mrc2movie import __version__, convert_directory
+from mrc2movie.batch.plan import plan
 from mrc2movie.batch.report import Status
-from mrc2movie.batch.run import plan
 from mrc2movie.errors import UsageError
 from mrc2movie.options.settings import Settings
 
@@ -239,7 +246,7 @@ def test_an_unexpected_error_is_reported_as_our_bug_and_the_batch_goes_on(
         raise ZeroDivisionError("by nought\x1b[2J")
 
     for options, traceback_shown in (((), False), (("--verbose", "--overwrite"), True)):
-        monkeypatch.setattr("mrc2movie.conversion.convert.choose_range", fail_once)
+        monkeypatch.setattr("mrc2movie.conversion.measure.choose_range", fail_once)
         assert run(stacks, tmp_path / "out", *options) == 1
         shown = capsys.readouterr().err
         assert f"{stacks}/a.mrc: unexpected ZeroDivisionError (by nought\\x1b[2J); this is a bug of mrc2movie" in shown
@@ -303,3 +310,176 @@ def test_the_log_is_no_input(stacks: Path, capsys: pytest.CaptureFixture[str]) -
     for said in ("2 converted", "2 up to date"):
         assert run(stacks, stacks, "--pattern", "*") == 0
         assert capsys.readouterr().err.endswith(f"{said}\n")
+
+
+# Names once given
+
+
+def made(directory: Path) -> list[str]:
+    """The movies of a directory."""
+    return sorted(path.name for path in directory.glob("*.avi"))
+
+
+def test_a_name_once_given_stays_and_a_file_that_arrives_later_takes_the_longer_one(
+    stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(stacks, out) == 0
+    before = (out / "a.avi").stat()
+    write_mrc(stacks / "a.st", ramp(7))
+    capsys.readouterr()
+    assert run(stacks, out, "--dry-run") == 0
+    said = capsys.readouterr().err
+    assert f"{stacks}/a.mrc -> {out}/a.avi: up to date\n" in said
+    assert f"{stacks}/a.st -> {out}/a.st.avi: would be converted (new)\n" in said
+    for status in ("1 converted", "3 up to date"):
+        assert run(stacks, out) == 0
+        assert status in capsys.readouterr().err
+    assert made(out) == ["a.avi", "a.st.avi", "b.avi"]
+    assert (out / "a.avi").stat() == before
+    write_mrc(stacks / "a.mrc", ramp(4))  # which is the file that a.avi is of
+    assert run(stacks, out) == 0
+    assert len(frames(out / "a.avi")) == 6
+    assert made(out) == ["a.avi", "a.st.avi", "b.avi"]
+    (stacks / "a.mrc").unlink()
+    capsys.readouterr()
+    assert run(stacks, out) == 0  # the longer name stays as well
+    assert capsys.readouterr().err.endswith("2 up to date\n")
+    assert run(stacks, out, "--format", "mp4") == 0  # where no name was given
+    assert (out / "a.mp4").exists()
+
+
+def test_names_that_meet_and_are_of_nobody_here_are_both_the_longer_ones(stacks: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    other.mkdir()
+    write_mrc(other / "a.mrc", ramp(9))
+    assert run(other, out) == 0
+    write_mrc(stacks / "a.st", ramp(7))
+    for _ in range(2):
+        assert run(stacks, out) == 0
+        assert made(out) == ["a.avi", "a.mrc.avi", "a.st.avi", "b.avi"]
+    assert len(frames(out / "a.avi")) == 16
+
+
+def test_names_given_in_sub_directories_and_for_a_pattern_stay(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for day in ("day1", "day2"):
+        (source / day).mkdir(parents=True)
+        write_mrc(source / day / "x.dat", ramp(2))
+        write_mrc(source / day / "x.mrc", ramp(3))
+    assert run(source, out, "--recursive") == 0
+    assert run(source, out, "--recursive", "--pattern", "x.*") == 0
+    write_mrc(source / "day2" / "x.st", ramp(5))
+    assert run(source, out, "--recursive", "--pattern", "x.*") == 0
+    assert [made(out / day) for day in ("day1", "day2")] == [
+        ["x.avi", "x.dat.avi"],
+        ["x.avi", "x.dat.avi", "x.st.avi"],
+    ]
+
+
+def test_a_contact_sheet_makes_no_name_that_was_given_give_way(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("x.contact.mrc", "x.mrc"):
+        assert run(write_mrc(source / name, ramp(3)), out) == 0
+    assert run(source, out) == 0
+    assert made(out) == ["x.avi", "x.contact.avi"]
+    assert run(source, out, "--thumbnail", "--contact-sheet") == 1  # both want x.contact.png
+
+
+def test_two_inputs_of_one_run_never_replace_each_other_where_their_names_are_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a file system takes A.avi for a.avi; here two directories are one."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    for directory in ("one", "two"):
+        (source / directory).mkdir(parents=True)
+        write_mrc(source / directory / "a.mrc", ramp(3 if directory == "one" else 5))
+        (out / directory).mkdir(parents=True)
+    with mounted(out / "two", "--bind", str(out / "one")):
+        assert run(source, out, "--recursive", "--overwrite") == 1
+        said = capsys.readouterr().err
+        assert f"{out}/two/a.avi is, in this directory, the movie that was just made of {source}/one/a.mrc" in said
+        assert said.endswith("1 converted, 1 left alone\n")
+        assert len(frames(out / "one" / "a.avi")) == 4
+
+
+# What is found in directories
+
+
+def test_hidden_files_are_no_inputs_unless_they_are_named(stacks: Path, tmp_path: Path) -> None:
+    (stacks / "._a.mrc").write_bytes(b"\0\5\26\7" + bytes(78))
+    write_mrc(stacks / ".hidden.mrc", ramp(3))
+    assert run(stacks, tmp_path / "out") == 0
+    assert run(stacks, tmp_path / "out", "--pattern", "*") == 1  # notes.txt
+    assert made(tmp_path / "out") == ["a.avi", "b.avi"]
+    assert run(stacks, tmp_path / "out", "--pattern", ".h*") == 0
+    assert run(stacks / ".hidden.mrc", tmp_path / "named") == 0
+    assert (tmp_path / "out" / ".hidden.avi").exists() and (tmp_path / "named" / ".hidden.avi").exists()
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.contact.png"])
+def test_a_directory_in_place_of_a_movie_or_picture_is_named_before_the_conversion(
+    stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = tmp_path / "out"
+    (out / name).mkdir(parents=True)
+    for options in (("--dry-run",), ("--overwrite",), ()):
+        assert run(stacks, out, "--contact-sheet", *options) == 1
+        said = capsys.readouterr().err
+        assert f"{out}/{name}: is a directory, where a file is to be written; rename it, or take another" in said
+        assert "1 failed" in said
+    assert names(out) == [".mrc2movie/b.avi.json", "b.avi", "b.contact.png"]
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A directory with a file at its top, a thousand levels deep and, of 2100, where no path leads."""
+    directory = tmp_path / "deep"
+    directory.mkdir()
+    write_mrc(directory / "top.mrc", ramp(2))
+    here = os.open(directory, os.O_RDONLY)
+    for level in range(2100):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+        if level in (999, 2099):
+            os.link(directory / "top.mrc", "x.mrc", dst_dir_fd=here)
+    os.close(here)
+    yield directory
+    subprocess.run(["rm", "-rf", directory, tmp_path / "out"], check=True)  # pytest cannot
+
+
+def test_a_thousand_levels_of_directories_are_converted_and_what_no_path_leads_to_is_named(
+    deep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(deep, out, "--recursive") == 1
+    said = capsys.readouterr().err
+    assert "cannot be listed (File name too long)\n2 converted, 1 failed\n" in said
+    assert "bug" not in said
+    assert len(frames(out / Path(*["d"] * 1000) / "x.avi")) == 2
+    assert run(deep, out, "--recursive") == 1
+    assert capsys.readouterr().err.endswith("\n2 up to date, 1 failed\n")
+
+
+def test_a_run_keeps_little_of_each_file(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    extended = json.dumps({"numbers": [[number] for number in range(10_000)]}).encode()
+    for number in range(4):
+        write(source / f"{number}.mrc", mrc(ramp(2), 1, exttyp=b"json", extended=extended))
+    convert_directory(source, tmp_path / "warm")
+    gc.collect()
+    tracemalloc.start()
+    try:
+        report = convert_directory(source, tmp_path / "out")
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert report.count(Status.CONVERTED) == 4
+    assert report.outcomes[0].frames == 2
+    assert report.outcomes[0].size == (tmp_path / "out" / "0.avi").stat().st_size
+    assert kept < 2**19  # a header alone is 1 MB

@@ -309,6 +309,27 @@ def test_a_dry_run_plans_a_missing_picture_and_makes_none(tmp_path: Path, capsys
     assert names(out) == ["a.avi"]
 
 
+def test_a_dry_run_says_which_picture_is_not_as_it_is_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*options: str) -> str:
+        capsys.readouterr()
+        assert run(source, out, "--dry-run", *options) == 0
+        return capsys.readouterr().err
+
+    source, out = noise(tmp_path / "a.mrc", 3, 60, 80), tmp_path / "out"
+    assert run(source, out, "--thumbnail", "--contact-sheet") == 0
+    assert "1 up to date" in said("--thumbnail", "--contact-sheet")
+    assert "would be converted (no thumbnail like this yet)" in said("--thumbnail=20", "--contact-sheet")
+    (out / "a.contact.png").write_bytes(b"other")
+    assert "1 up to date" in said("--thumbnail")
+    assert "would be converted (no contact sheet like this yet)" in said("--thumbnail", "--contact-sheet")
+    (out / "a.png").unlink()
+    assert "would be converted (no thumbnail like this yet)" in said("--thumbnail", "--contact-sheet")
+    (out / ".mrc2movie" / "a.mp4.json").write_text("{")  # which may have known it, but nobody knows
+    assert "would be converted (no thumbnail like this yet)" in said("--thumbnail")
+
+
 def test_pictures_are_named_for_their_movie(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.st", "a.rec", "b.mrc", "n" * 250 + ".mrc"):

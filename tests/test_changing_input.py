@@ -37,6 +37,12 @@ def write_over(path: Path) -> None:
         file.write(b"other")
 
 
+def write_over_and_set_the_time_back(path: Path) -> None:
+    before = path.stat()
+    write_over(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 CHANGES = [
     (grow, "became longer while it was read"),
     (shrink, "became shorter while it was read"),
@@ -45,6 +51,7 @@ CHANGES = [
     (replace, "was replaced by another file while it was read"),
     (Path.unlink, "was removed while it was read"),
     (write_over, "was written to while it was read"),
+    (write_over_and_set_the_time_back, "was written to, or its attributes were changed, while it was read"),
 ]
 
 

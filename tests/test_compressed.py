@@ -153,7 +153,7 @@ def test_a_directory_that_takes_no_temporary_file_is_said(tmp_path: Path) -> Non
 def test_a_full_disk_under_another_order_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.mrc.gz", gzip.compress(DATA))
     with open_volume(path) as volume, Path("/dev/full").open("w+b", buffering=0) as full:
-        monkeypatch.setattr("tempfile.TemporaryFile", lambda dir, buffering: full)
+        monkeypatch.setattr("mrc2movie.store.spool.TemporaryFile", lambda dir, buffering: full)
         volume.expect([1, 0], rising=False)
         with pytest.raises(DiskFull, match=r"No space left on device.*--order file"):
             section_of(volume, 1)

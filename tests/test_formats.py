@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from encode import digest, digests
 from movies import reference, run, write_mrc
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ WAYS = [
     for small in ([], ["--small"])
     if not small or row.small
 ]
+CODEC_KINDS = [(codec, kind) for codec, row in CODECS.items() for kind in ("plain", *(["small"] if row.small else []))]
 INDEPENDENT = [codec for codec, row in CODECS.items() if row.frames]
 
 
@@ -232,6 +234,43 @@ def test_the_bytes_are_the_same_whatever_the_number_of_workers(tmp_path: Path, w
     assert made[0] == made[1] == made[2] == made[3]
 
 
+@pytest.mark.parametrize("colours", ["grey", "colour"])
+@pytest.mark.parametrize(("codec", "kind"), CODEC_KINDS)
+def test_the_bytes_are_the_same_for_any_jobs_and_from_run_to_run(codec: str, kind: str, colours: str) -> None:
+    for size in ("62x46", "63x47"):
+        made = [digest(codec, kind, colours, jobs, 8, size) for jobs in (1, 2, 3, 1)]
+        assert len(set(made)) == 1
+        assert len(made[0]) == 32, made[0]
+
+
+LARGE = pytest.mark.large
+
+
+@pytest.mark.parametrize("codec", ["H264", *(pytest.param(codec, marks=LARGE) for codec in ("HEVC", "VP9", "AV1"))])
+def test_the_bytes_do_not_depend_on_what_memory_held_before(codec: str) -> None:
+    made = [digests(codec, "small", "grey", 1, 8, ["160x130"], noise) for noise in (1, 170)]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(("codec", "sizes"), [("HEVC", ["40x32", "48x48"]), ("AV1", ["24x66", "16x16"])])
+def test_small_frames_do_no_harm_to_the_process(codec: str, sizes: list[str]) -> None:
+    made = digests(codec, "small", "grey", 2, 40, sizes)
+    assert {size: len(found) for size, found in made.items()} == dict.fromkeys(sizes, 32), made
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize(("codec", "kind"), CODEC_KINDS)
+def test_no_size_of_frames_harms_the_process(codec: str, kind: str, jobs: int) -> None:
+    sides = (1, 2, 4, 8, 15, 16, 17, 24, 31, 32, 40, 47, 48, 50, 62, 63, 64, 65, 66, 96, 130)
+    frames = 70 if kind == "small" else 3  # as many as an encoder looks ahead, forward and backward
+    for height in sides:
+        sizes = [f"{width}x{height}" for width in sides]
+        made = digests(codec, kind, "grey", jobs, frames, sizes, timeout=600)
+        assert list(made) == sizes
+        assert all(len(found) == 32 or "smaller than the" in found for found in made.values()), made
+
+
 def test_an_mp4_is_what_every_player_takes(tmp_path: Path) -> None:
     source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(7, 256, 256)).astype(np.float32))
     convert(source, tmp_path / "in.mp4", Settings(format="mp4", jobs=3))
@@ -411,6 +450,11 @@ def _delays(data: bytes) -> Iterator[int]:
         (30, 3, "a GIF counts hundredths of a second: 33.33 frames a second instead of 30"),
         (29.97, 3, "33.33 frames a second instead of 29.97"),
         (0.5, 200, ""),
+        (15, 7, "14.29 frames a second instead of 15"),
+        (24, 4, "25 frames a second instead of 24"),
+        (28, 4, "25 frames a second instead of 28"),
+        (50, 2, ""),
+        (60, 2, "50 frames a second instead of 60, the most that browsers show"),
         (100, 2, "50 frames a second instead of 100, the most that browsers show"),
     ],
 )
@@ -422,7 +466,7 @@ def test_a_gif_says_which_rate_it_really_has(tmp_path: Path, fps: float, delay: 
     told = [text for text in made.notes + made.warnings if "hundredths" in text]
     assert len(told) == bool(said)
     assert all(said in text for text in told)
-    assert bool(made.warnings) == (fps == 100)
+    assert bool(made.warnings) == (fps > 50)
 
 
 def test_a_silly_gif_is_warned_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,6 +487,63 @@ def test_the_rate_is_exact(tmp_path: Path, fps: float, container: str) -> None:
         assert float(stream.average_rate) == pytest.approx(fps, rel=1e-5)
         assert opened.duration is not None
         assert opened.duration / 1e6 == pytest.approx(8 / fps, abs=2e-3)
+
+
+def test_a_rate_that_an_encoder_does_not_take_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_mrc(tmp_path / "in.mrc", scene(2))
+    assert run(source, tmp_path / "out", "--codec", "AV1", "--fps", 240.5) == 2
+    assert "--fps 240.5: the encoder of AV1 takes at most 240 frames a second; " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if "GIF" not in str(way.id)])
+def test_every_other_rate_is_taken(tmp_path: Path, way: list[str]) -> None:
+    source = write_mrc(tmp_path / "in.mrc", scene(2))
+    for fps in (0.1, 240 if "AV1" in way else 1000):
+        assert run(source, tmp_path / "out", *way, "--fps", fps, "--overwrite") == 0
+
+
+SAID = {
+    "H264": ("h264", (1, 1, 1, 1)),
+    "HEVC": ("hevc", (1, 1, 1, 1)),
+    "VP9": ("vp9", (1, 2, 2, 1)),  # its frames name the range and the matrix alone
+    "AV1": ("av1", (1, 1, 1, 1)),
+    "PRORES": ("prores", (1, 1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("colours", ["grey", "colour"])
+@pytest.mark.parametrize(("codec", "kind"), [(codec, kind) for codec, kind in CODEC_KINDS if codec in SAID])
+def test_the_frames_themselves_say_bt709_and_limited_range(tmp_path: Path, codec: str, kind: str, colours: str) -> None:
+    """Not only the container, which players may not ask."""
+    settings = Settings(codec=codec, format="mkv", small=kind == "small")
+    path = tmp_path / "x.mkv"
+    writer = open_movie(path, (64, 64, 3)[: 3 if colours == "colour" else 2], settings)
+    encode = writer.encoder()
+    for position in range(3):
+        writer.write(encode(np.full((64, 64, 3)[: 3 if colours == "colour" else 2], 80 * position, np.uint8), position))
+    writer.close()
+    name, expected = SAID[codec]
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        alone: Any = av.CodecContext.create("libdav1d" if name == "av1" else name, "r")
+        alone.extradata = stream.codec_context.extradata
+        shown = [frame for packet in container.demux(stream) for frame in alone.decode(packet if packet.size else None)]
+    assert len(shown) == 3
+    for frame in shown:
+        assert (frame.color_range, frame.color_primaries, frame.color_trc, frame.colorspace) == expected
+
+
+@pytest.mark.parametrize("colours", ["grey", "colour"])
+def test_a_prores_frame_names_its_colours(tmp_path: Path, colours: str) -> None:
+    """SMPTE RDD 36, 5.1.1: colour_primaries, transfer_characteristic, matrix_coefficients; 1 is BT.709."""
+    writer = open_movie(tmp_path / "x.mov", (64, 64, 3)[: 3 if colours == "colour" else 2], Settings(codec="PRORES"))
+    packet = bytes(writer.encoder()(np.zeros((64, 64, 3)[: 3 if colours == "colour" else 2], np.uint8), 0))
+    writer.close()
+    assert packet[4:8] == b"icpf"
+    assert tuple(packet[22:25]) == (1, 1, 1)
 
 
 def test_pictures_are_made_smaller_by_area_with_their_aspect_kept(tmp_path: Path) -> None:

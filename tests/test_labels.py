@@ -1,7 +1,7 @@
 """Labels and the scale bar, looked for in decoded frames."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -9,6 +9,9 @@ import pytest
 from movies import LOSSLESS, coloured_frames, frames, run, write_mrc
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
+
+from mrc2movie.readers import open_volume
+from mrc2movie.readers.resliced import ReslicedVolume
 
 rng = np.random.default_rng(4)
 
@@ -228,6 +231,18 @@ def test_the_bar_is_as_long_as_it_says(
     (frame,) = shown(source, "--range", "0,1", "--scale-bar", *options)
     assert bar_pixels(frame) == pixels
     assert read(frame, BAR_TEXTS) == text
+
+
+@pytest.mark.parametrize(
+    ("axis", "depth", "expected"),
+    [("x", 40, (20, 40, 10)), ("y", 40, (10, 40, 20)), ("x", 0, None), ("y", 0, None)],
+)
+def test_the_voxel_size_turns_with_the_volume(
+    tmp_path: Path, axis: Literal["x", "y"], expected: tuple[float, float, float] | None, depth: float
+) -> None:
+    source = write(tmp_path / "in.mrc", rng.normal(size=(3, 4, 5)).astype(np.float32), size_A=(10, 20, depth))
+    with open_volume(source) as volume, ReslicedVolume(volume, axis, 1, tmp_path, print) as turned:
+        assert turned.description.voxel_size_A == expected
 
 
 def test_the_bar_of_planes_along_x_counts_along_y(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

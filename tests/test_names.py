@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,27 @@ def decoded(movie: Path) -> list[NDArray[Any]]:
     """The frames; the decoder gets the open file, since it takes not every name."""
     with movie.open("rb") as file, av.open(file, "r") as container:
         return [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize(
+    ("stem", "kept"),
+    [
+        (b"x" * 252, b"x" * 238),
+        ("ü".encode() * 126, "ü".encode() * 119),
+        (b"y" + "ü".encode() * 126, b"y" + "ü".encode() * 118),  # no character is cut in two
+        (b"\xff" + b"z" * 251, b"z" * 237),  # what is no character goes, as far as the name is cut at all
+    ],
+)
+def test_a_name_that_is_too_long_is_cut_between_characters_and_told_apart(stem: bytes, kept: bytes) -> None:
+    found = fitting(os.fsdecode(stem), ".avi")
+    assert re.fullmatch(re.escape(kept.decode()) + r"~[0-9a-f]{12}\.avi", found)
+    assert len(os.fsencode(found)) <= 255
+    assert found != fitting(os.fsdecode(stem + b"1"), ".avi")
+
+
+def test_a_name_that_fits_exactly_is_left_as_it_is() -> None:
+    assert fitting("x" * 251, ".avi") == "x" * 251 + ".avi"
+    assert fitting(os.fsdecode(b"\xff"), ".avi") == os.fsdecode(b"\xff.avi")
 
 
 @pytest.mark.parametrize("kind", ["avi", "mp4", "webm"])

@@ -115,6 +115,27 @@ def test_auto_keeps_minimum_and_maximum_where_nearly_all_voxels_are_equal(tmp_pa
     assert_array_equal(shown(tmp_path, voxels), reference(voxels, 0, 200))
 
 
+def test_auto_goes_beyond_neither_minimum_nor_maximum(tmp_path: Path) -> None:
+    """Outliers on one side only: the margin on the other would lie outside the values, and take greys from them."""
+    voxels = rng.uniform(0, 1000, (4, 50, 50)).astype(np.float32)
+    for sign in (1, -1):
+        voxels[0, 0, 0], voxels[0, 0, 1], voxels[0, 0, 2] = 1e5, 0, 1000
+        source = write_mrc(tmp_path / "in.mrc", sign * voxels)
+        grey_range = convert(source, tmp_path / "in.avi").record.grey_range
+        assert (sign * grey_range[0] if sign > 0 else grey_range[1]) == 0
+        assert max(abs(end) for end in grey_range) == pytest.approx(1250, rel=0.01)
+
+
+@pytest.mark.parametrize("rule", ["minmax", "percentile:3,98"])
+@pytest.mark.parametrize("offset", [1e6, 1e7, -1e7])
+def test_float32_far_from_zero_keeps_its_greys(tmp_path: Path, offset: float, rule: str) -> None:
+    voxels = (np.arange(256).reshape(1, 16, 16) % 52 + offset).astype(np.float32)
+    (frame,) = shown(tmp_path, voxels, "--range", rule)
+    low, high = (0, 51) if rule == "minmax" else (1, 50)
+    assert_array_equal(frame, reference(voxels.astype(np.float64) - offset, low, high)[0])
+    assert len(np.unique(frame)) == high - low + 1
+
+
 def test_each_range_rule_gives_its_own_limits(tmp_path: Path) -> None:
     voxels = rng.gamma(2, 50, (3, 50, 42)).astype(np.float32)
     mean, deviation, median = voxels.mean(), voxels.std(), np.median(voxels)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from faults import closing_line, installed, mounted, stacks, tree, unfinished, voxels
 from movies import run, write_mrc
+from mrc_bytes import mrc, ramp, write
 
 DAMAGES = {
     "empty": b"",
@@ -187,6 +188,15 @@ def test_a_record_whose_values_are_of_any_kind_never_meets_a_bug(
     assert statuses == {0, 1}  # up to date or damaged, and another's
 
 
+def test_an_extended_header_that_is_nested_deep_goes_into_the_record(tmp_path: Path) -> None:
+    extended = json.dumps(nested(700)).encode()
+    source = write(tmp_path / "a.mrc", mrc(ramp(2, 4, 4), 1, exttyp=b"json", extended=extended))
+    for _ in range(2):
+        assert run(source, tmp_path / "out") == 0
+    record = json.loads((tmp_path / "out" / ".mrc2movie" / "a.avi.json").read_text())
+    assert record["header"]["document"] == json.loads(extended)
+
+
 # The input
 
 
@@ -251,6 +261,8 @@ def test_a_record_of_an_earlier_version_knows_its_input_by_name(tmp_path: Path) 
     before = tree(out)
     assert run(source, out, "--log", tmp_path / "log") == 0
     assert tree(out) == before
+    assert run(write_mrc(source / "0.rec", voxels(5)), out) == 1
+    (source / "0.rec").unlink()
     source.rename(tmp_path / "elsewhere")
     write_mrc(tmp_path / "elsewhere" / "0.mrc", voxels(5))
     assert run(tmp_path / "elsewhere", out) == 0
@@ -265,6 +277,21 @@ def test_other_permissions_or_a_link_do_not_make_a_movie_anew(tmp_path: Path) ->
     (tmp_path / "link").hardlink_to(source / "0.mrc")
     assert run(source, out, "--log", tmp_path / "log") == 0
     assert tree(out) == before
+
+
+def test_the_record_of_a_movie_that_is_up_to_date_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out, reads = stacks(tmp_path / "in", 1), tmp_path / "out", []
+    words = (source, out, "--thumbnail", "--contact-sheet")
+    assert run(*words) == 0
+    read_text = Path.read_text
+
+    def counting(path: Path, *given: Any, **named: Any) -> str:
+        reads.append(path.name)
+        return read_text(path, *given, **named)
+
+    monkeypatch.setattr(Path, "read_text", counting)
+    assert run(*words) == 0
+    assert reads == ["0.avi.json"]
 
 
 # Several users

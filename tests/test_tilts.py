@@ -159,6 +159,16 @@ def test_a_classic_fei_header_counts_its_integers_wrongly(tmp_path: Path, nint: 
         assert found[name] == pytest.approx([value] * 5, rel=1e-6), name
 
 
+@pytest.mark.parametrize(("label", "origin"), [(b"Fei Company", "FEI"), (b"Feiertag", "Agard"), (b"", "Agard")])
+def test_a_shorter_classic_fei_header_is_known_by_its_first_label(tmp_path: Path, label: bytes, origin: str) -> None:
+    extended = b"".join(struct.pack("<32f", tilt, *([0] * 10), 2.5e-10, *([0] * 20)) for tilt in DOSE_SYMMETRIC)
+    data = mrc(LEVELS, 1, extended=extended, nint=0, nreal=32, exttyp=b"\0\0\0\0", nlabl=1, label=label)
+    found = told(described(write(tmp_path / "a.mrc", data)))
+    assert found["from"] == f"{origin} extended header"
+    assert found["tilt_degrees"] == list(DOSE_SYMMETRIC)
+    assert ("pixel_size_A" in found) == (origin == "FEI")
+
+
 def test_records_for_fewer_sections_than_there_are_tell_nothing(tmp_path: Path) -> None:
     extended = struct.pack("<4f", *DOSE_SYMMETRIC[:4])
     path = write(tmp_path / "a.mrc", mrc(LEVELS, 1, extended=extended, exttyp=b"AGAR", nreal=1))

@@ -1,17 +1,21 @@
 """Movies: codecs, sizes, verification."""
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from movies import frames, packets, ramp, reference, run, write_mrc
+from mrc_bytes import header
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
 from mrc2movie.errors import OutputError
-from mrc2movie.writers import open_movie
+from mrc2movie.writers import check_codec, open_movie
 from mrc2movie.writers.movie import MovieFacts
 
 rng = np.random.default_rng(2)
@@ -148,6 +152,61 @@ def test_a_movie_that_was_not_written_well_is_found_out(tmp_path: Path, codec: s
     path.write_bytes(bytes(len(whole)))
     with pytest.raises(OutputError, match="not written well"):
         writer.verify(facts, ends)
+
+
+@pytest.fixture
+def a_megabyte_a_file() -> Iterator[None]:
+    """Writing beyond the first megabyte of a file fails, as beyond 4 GB on FAT32."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("a_megabyte_a_file")
+def test_a_movie_that_does_not_come_to_the_disk_is_noticed_while_it_is_written(tmp_path: Path) -> None:
+    writer = open_movie(tmp_path / "x.avi", (1024, 1024), Settings(quality=100))
+    packet = writer.encoder()(rng.integers(0, 256, (1024, 1024)).astype(np.uint8), 0)
+    with pytest.raises(
+        OutputError, match=r"\(File too large\); no file may be so large there: take another OUTPUT_DIR"
+    ):
+        for _ in range(2 * 8 * 2**20 // packet.nbytes):
+            writer.write(packet)
+    writer.abandon()
+
+
+@pytest.mark.usefixtures("a_megabyte_a_file")
+@pytest.mark.parametrize("options", [[], ["--codec", "HFYU"], ["--format", "mp4"]])
+def test_a_file_that_may_not_be_so_large_is_named(
+    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.mrc"
+    write_mrc(source, rng.integers(-128, 128, (7, 256, 512)).astype(np.int8))
+    assert run(source, tmp_path / "out", *options, "--quality", 100) == 1
+    said = capsys.readouterr().err
+    assert "the movie cannot be written (File too large); no file may be so large there" in said
+    assert "disk full" not in said
+    assert not list((tmp_path / "out").glob("in.*"))
+
+
+def test_threads_that_try_a_codec_at_once_leave_standard_error_as_it_was() -> None:
+    before = os.fstat(2)
+    for _ in range(5):
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(check_codec, [Settings(codec="XVID")] * 4))
+    assert os.path.samestat(os.fstat(2), before)
+
+
+@pytest.mark.parametrize("shape", [(1, 2**31 - 1), (2**31 - 1, 1), (2, 2**30)])
+def test_sections_longer_than_any_picture_are_refused_in_one_line(
+    tmp_path: Path, shape: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, (rows, columns) = tmp_path / "in.mrc", shape
+    source.write_bytes(header(columns, rows, 1, 0))
+    os.truncate(source, 1024 + rows * columns)
+    assert run(source, tmp_path / "out", "--max-size", 100) == 1
+    assert f"in.mrc: sections of {columns} x {rows} are too long for pictures" in capsys.readouterr().err
 
 
 @pytest.mark.large

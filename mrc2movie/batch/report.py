@@ -1,4 +1,4 @@
-"""What a run says of itself: jobs, their outcomes, the report, and the watcher that hears of them."""
+"""What a run is made of: jobs, their outcomes, the report, and the progress on the way."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -39,6 +39,19 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Message:
+    """A line for the log.
+
+    Attributes:
+        level: Of the `logging` module.
+        text: The line.
+    """
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of a job: little, since a run keeps those of all its files.
 
@@ -49,6 +62,8 @@ class Outcome:
         frames: Of the movie that was made, if any.
         size: Of that movie, in bytes.
         seconds: From the start of its making to the end.
+        messages: What the log gets of it; a run drops them once they are logged.
+        disk_full: Whether it failed since no room is left: every other movie would fail as well.
     """
 
     job: Job
@@ -57,6 +72,8 @@ class Outcome:
     frames: int = 0
     size: int = 0
     seconds: float = 0.0
+    messages: tuple[Message, ...] = ()
+    disk_full: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,8 +92,8 @@ class Report:
         return int(any(outcome.status in NOT_WELL for outcome in self.outcomes))
 
 
-class Watcher:
-    """Hears how a run goes; this one does nothing."""
+class RunProgress:
+    """Called as a run goes on; this one does nothing."""
 
     def job_begins(self, job: Job, position: int, jobs: int) -> None:
         """Job number `position`, counted from 0, of `jobs` begins."""

@@ -23,7 +23,7 @@ from mrc2movie.readers import open_volume
 from mrc2movie.readers.resliced import ReslicedVolume
 from mrc2movie.readers.volume import Volume
 from mrc2movie.store.claim import Claim
-from mrc2movie.store.record import FileStamp, Record, source_paths, write_record
+from mrc2movie.store.record import FileStamp, Made, Record, Unusable, load, source_paths, write_record
 from mrc2movie.workers import Share, Workers
 from mrc2movie.writers import check_codec, open_movie
 from mrc2movie.writers.stills import Stills, pictures_left, publish_pictures, write_pictures
@@ -71,13 +71,27 @@ def convert(
     source, target = Path(source), Path(target)
     settings = _settings_for(target, settings)
     with about(target), Claim(target) as claim, Workers(settings.jobs or available_processors()) as workers:
-        return convert_claimed(source, claim, settings, workers.share(), progress)
+        return convert_claimed(source, claim, settings, workers.share(), progress, load(target))
 
 
 def convert_claimed(
-    source: Path, claim: Claim, settings: Settings, workers: Share, progress: SectionProgress
+    source: Path,
+    claim: Claim,
+    settings: Settings,
+    workers: Share,
+    progress: SectionProgress,
+    found: Made | Unusable | None,
 ) -> Conversion:
-    """What `convert` does, once the target is claimed, with the workers of a run."""
+    """What `convert` does, once the target is claimed, with the workers of a run.
+
+    Args:
+        source: The input.
+        claim: Of the movie.
+        settings: All options.
+        workers: What the file uses of the threads of the run.
+        progress: Called after each section.
+        found: The record of an earlier movie of this name.
+    """
     begin = time.perf_counter()
     target = claim.target
     with (
@@ -122,7 +136,7 @@ def convert_claimed(
             source=read_from.stamp,
             source_paths=source_paths(source, target),
             movie=replace(made, name=target.name),
-            pictures=pictures_made + pictures_left(target, source, asked.movie_options(), pictures_made),
+            pictures=pictures_made + pictures_left(found, target, source, asked.movie_options(), pictures_made),
             preset=settings.preset,
             settings=asked.movie_options(),
             header=description.header,

@@ -10,6 +10,9 @@ from mrc2movie.picture.geometry import Geometry
 from mrc2movie.picture.selection import Selection, select_sections
 from mrc2movie.readers.volume import Description
 
+_LONGEST_SIDE = 2**24
+"""Voxels; of any instrument far less, and OpenCV counts in 32 bits."""
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -55,14 +58,16 @@ def preparation(description: Description, settings: Settings) -> Preparation:
         settings: The steps.
 
     Raises:
-        InputError: A step needs a voxel size, and none is known.
+        InputError: A step needs a voxel size, and none is known, or a side is longer than any picture's.
     """
+    shape = prepared = description.section_shape
+    if max(shape[:2]) > _LONGEST_SIDE:
+        raise InputError(f"sections of {shape[1]} x {shape[0]} are too long for pictures", "is the header right?")
     smaller: list[Smaller] = []
     if settings.bin > 1:
         smaller.append(Bin(settings.bin))
     if settings.max_size:
         smaller.append(Shrink(settings.max_size))
-    shape = prepared = description.section_shape
     down = across = 1.0
     for step in smaller:
         more = step.voxels(prepared)

@@ -25,9 +25,9 @@ class Choice:
 
 
 def choose_preset(description: Description) -> Choice:
-    """What a file is, by its name, its tilts, and its shape, in this order.
+    """Choose by what a file is: by its name, its tilts, and its shape, in this order.
 
-    The space group tells nothing: many programs call every stack a volume.
+    The space group is no help: many programs mark every stack as a volume.
     """
     sections, *sides = description.shape
     match description.kind:
@@ -44,7 +44,7 @@ def choose_preset(description: Description) -> Choice:
 
 
 def settle(settings: Settings, description: Description) -> tuple[Settings, tuple[str, ...]]:
-    """The settings for a file, ``auto`` replaced by what fits, and what is to be said of that."""
+    """The settings for a file, with ``auto`` replaced by the preset that fits, and a note on that for the user."""
     if settings.preset != "auto":
         return settings, ()
     choice = choose_preset(description)

@@ -39,7 +39,7 @@ shows its users."""
 AUTO_PRESET: Mapping[str, object] = {
     name: value for name, value in PRESETS["tilt"].items() if PRESETS["tomogram"].get(name) == value
 }
-"""What ``auto`` stands for before a file is opened, and for files that no preset fits: what the presets agree on."""
+"""What ``auto`` stands for before a file is opened, and for files that fit no preset: what the presets share."""
 
 LOG_NAME = "mrc2movie.log"
 LABELS = ("tilt", "section", "depth")
@@ -121,7 +121,7 @@ def _flag() -> Kind:
 
 
 def _pair(value: Any, kind: Kind) -> tuple[Any, Any]:
-    if isinstance(value, str):  # which is a sequence, too, of its letters
+    if isinstance(value, str):  # would pass for a sequence of letters
         raise TypeError(value)
     first, second = (kind.parse(number) for number in value)
     return first, second
@@ -202,7 +202,7 @@ def _remember_what_is_given(settings: type[Class]) -> type[Class]:
 @_remember_what_is_given
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All that a user can choose; a value that is not allowed cannot be built.
+    """All that a user can choose; settings that are not allowed cannot be built.
 
     Text is accepted for numbers, as it comes from the command line. The meaning of each field is the help of the
     option of the same name (``mrc2movie --help``). With `dataclasses.replace` some of what was given
@@ -454,11 +454,11 @@ class Settings:
             require_small(codec)
 
     def with_preset(self, preset: Literal["tilt", "tomogram"]) -> "Settings":
-        """The same options as were given, under this preset."""
+        """The options that were given, with this preset."""
         return Settings(**{**self.given, "preset": preset})  # type: ignore[arg-type]
 
     def _from_preset(self) -> Mapping[str, object]:
-        """What the preset fills in: what was not given, but no container that cannot hold a codec that was."""
+        """The preset's values for what was not given; no container that cannot hold the codec that was given."""
         if self.preset is None:
             return {}
         values = AUTO_PRESET if self.preset == "auto" else PRESETS[self.preset]
@@ -468,7 +468,7 @@ class Settings:
     def command_line(self) -> str:
         """The options that shape the movie and are not the default, as they would be typed.
 
-        Without a preset: all that one stands for is among them, but for what was given in its place.
+        A preset is not among them, but the options that it stands for are.
         """
         words = []
         for option in OPTIONS:
@@ -486,7 +486,7 @@ class Settings:
     def movie_options(self) -> dict[str, object]:
         """The options that shape the movie, as JSON has them: what the record keeps and compares.
 
-        With ``preset`` ``auto`` that includes which options were given, since the preset found later yields to them.
+        With the preset ``auto`` they include which options were given, since these win over the preset found later.
         """
         values = {option.name: getattr(self, option.name) for option in OPTIONS if option.group in MOVIE_GROUPS}
         if self.preset == "auto":

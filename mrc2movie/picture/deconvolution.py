@@ -15,7 +15,7 @@ class Deconvolution:
 
     The model of the signal-to-noise ratio is that of tom_deconv (Tegunov and Cramer, Nature Methods 16, 1146, 2019;
     IsoNet: Liu et al., Nature Communications 13, 6482, 2022): SNR(k) = 10^(3 strength) exp(-200 Å falloff k)
-    (1 - cos(pi min(1, k highpass_A))) at the spatial frequency k in 1/Å, which is their exp(-100 falloff f / pixel size)
+    (1 - cos(pi min(1, k highpass_A))) at the spatial frequency k in 1/Å, which is exp(-100 falloff f / pixel size)
     at the fraction f of Nyquist. The filter is CTF / (CTF² + 1 / SNR). Below its first zero it is positive: dark
     matter stays dark. The mean of a section stays too; all slower waves than the high-pass are damped.
 

@@ -372,11 +372,21 @@ def make_directories(directory: Path) -> None:
     Raises:
         OSError: One cannot be made.
     """
-    missing = list(itertools.takewhile(lambda path: not path.is_dir(), (directory, *directory.parents)))
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)  # another run may just have made it
+    missing = itertools.takewhile(lambda path: not path.exists(), directory.parents)
+    for path in (*reversed(list(missing)), directory):
+        make_directory(path)
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory, unless it is there, in one that must be there.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if not directory.is_dir():
+        directory.mkdir(exist_ok=True)  # another run may just have made it
         with suppress(OSError):  # it is another user's
-            _share(path, path.parent, 0o070)
+            _share(directory, directory.parent, 0o070)
 
 
 def _share(path: Path, directory: Path, bits: int) -> None:

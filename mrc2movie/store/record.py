@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mrc2movie.errors import OutputError, saying
-from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, make_directories, move_into_place
+from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, make_directory, move_into_place
 from mrc2movie.store.names import fitting
 from mrc2movie.writers.movie import MovieFacts
 
@@ -86,8 +86,11 @@ class Made:
             OSError: The file cannot be looked at.
         """
         stamp = FileStamp.of(source)
-        same_place = not self.source_paths or not set(self.source_paths).isdisjoint(source_paths(source, movie))
-        return stamp == self.source or (stamp.name == self.source.name and same_place)
+        if stamp == self.source:
+            return True
+        if not self.source_paths:
+            return stamp.name == self.source.name
+        return not set(self.source_paths).isdisjoint(source_paths(source, movie))
 
     @property
     def source_shown(self) -> str:
@@ -179,7 +182,7 @@ def write_record(claim: Claim, record: Record) -> None:
     if path.parent.is_symlink():
         raise OutputError(f"{RECORD_DIRECTORY} is a symbolic link, which is never written through", "remove it")
     with saying(f"its record {path.name} cannot be written"):
-        make_directories(path.parent)
+        make_directory(path.parent)
         hidden.write_text(text + "\n", encoding="ascii")
     move_into_place(hidden, path, f"its record {path.name}")
 

@@ -5,6 +5,7 @@ OpenCV reports no write error at all, opens nothing without saying so, and crops
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
+from mrc2movie.errors import Mrc2movieError, OutputError, UsageError, not_written
 from mrc2movie.options.codecs import MJPG, find_codec
 from mrc2movie.picture.render import Frame
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
@@ -26,6 +27,8 @@ _COMMON_CODECS = (
     *("WMV1", "WMV2", "FLV1", "ASV1", "ASV2", "SNOW", "VP80", "VP90"),
 )
 
+_one_probe = threading.Lock()
+"""Two threads that redirect the same descriptor would each restore what the other has put there."""
 
 _LOOK_EVERY = 8 * 2**20
 """Bytes; much more than FFmpeg keeps before it writes."""
@@ -107,8 +110,9 @@ class JpegAvi(MovieWriter):
         # A full disk is noticed here and not hours later: OpenCV says nothing of it.
         if self._written // _LOOK_EVERY > before // _LOOK_EVERY:
             there = self._path.stat().st_size if self._path.exists() else 0
-            if there < self._written - _LOOK_EVERY // 2:
-                raise spoilt(f"{there} bytes are on the disk instead of {self._written}")
+            with _naming_why(self._path):
+                if there < self._written - _LOOK_EVERY // 2:
+                    raise spoilt(f"{there} bytes are on the disk instead of {self._written}")
         self._first = packet if self._first is None else self._first
         self._last = packet
 
@@ -118,6 +122,10 @@ class JpegAvi(MovieWriter):
 
     def verify(self, facts: MovieFacts, ends: Mapping[int, Frame]) -> None:
         """The packets at the ends must come back as they were written, too."""
+        with _naming_why(self._path):
+            self._verify(facts, ends)
+
+    def _verify(self, facts: MovieFacts, ends: Mapping[int, Frame]) -> None:
         movie = _opened_again(self._path, facts, raw=True)
         try:
             for position, frame in ends.items():
@@ -174,6 +182,10 @@ class OpenCvAvi(MovieWriter):
 
     def verify(self, facts: MovieFacts, ends: Mapping[int, Frame]) -> None:
         """The frames at the ends must decode."""
+        with _naming_why(self._path):
+            self._verify(facts, ends)
+
+    def _verify(self, facts: MovieFacts, ends: Mapping[int, Frame]) -> None:
         movie = _opened_again(self._path, facts, raw=False)
         try:
             for position, frame in ends.items():
@@ -205,7 +217,7 @@ def require_codec(codec: str, fps: float) -> None:
 
 
 def _works(codec: str, fps: float) -> bool:
-    with tempfile.TemporaryDirectory() as directory, _nothing_said():
+    with _one_probe, tempfile.TemporaryDirectory() as directory, _nothing_said():
         path = Path(directory) / "probe.avi"
         try:
             probe = OpenCvAvi(path, (64, 64), fps, codec)
@@ -227,13 +239,28 @@ def _nothing_said() -> Iterator[None]:
     except OSError:  # it is closed
         yield
         return
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
             yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def _naming_why(path: Path) -> Iterator[None]:
+    """Name the system's reason why a movie is not whole, if it is that the file may not grow: OpenCV names none."""
+    try:
+        yield
+    except OutputError as error:
+        try:
+            with path.open("rb+") as movie:
+                movie.seek(0, os.SEEK_END)
+                movie.write(b"\0")
+        except OSError as cause:
+            raise not_written("the movie cannot be written", cause) from error
+        raise
 
 
 def _opened_again(path: Path, facts: MovieFacts, raw: bool) -> cv2.VideoCapture:

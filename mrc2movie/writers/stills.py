@@ -69,26 +69,31 @@ def why_not_beside(movie: Path, settings: Settings, made: Made) -> str | None:
     for option, path in picture_paths(movie, settings).items():
         if path.exists():
             wanted = Picture(option, getattr(settings, option), FileStamp.of(path))
-            others = (each for each in recorded_as(path) if isinstance(each, Made))
-            if wanted in made.pictures or any(wanted in each.pictures for each in others):
+            if wanted in made.pictures or any(
+                wanted in each.pictures for each in recorded_as(path) if isinstance(each, Made)
+            ):
                 continue
         return f"no {option.replace('_', ' ')} like this yet"
     return None
 
 
 def pictures_left(
-    movie: Path, source: Path, settings: dict[str, object], made_anew: Collection[Picture]
+    found: Made | Unusable | None,
+    movie: Path,
+    source: Path,
+    settings: dict[str, object],
+    made_anew: Collection[Picture],
 ) -> tuple[Picture, ...]:
     """Those beside a movie that stay as they are while the movie is made anew: they stay ours, and can be replaced.
 
     Args:
+        found: The record of the movie as it was.
         movie: The movie as it was.
         source: What it was made from.
         settings: The options that will have shaped it.
         made_anew: The other pictures.
     """
     options = {picture.option for picture in made_anew}
-    found = load(movie)
     if isinstance(found, Unusable):  # it may have kept any of them
         return tuple(
             Picture(option, None, FileStamp.of(path))

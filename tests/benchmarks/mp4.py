@@ -62,7 +62,7 @@ def ordinary(frames: Sequence[Frame], path: Path, crf: int) -> float:
 
 def floor(sections: NDArray[np.float32], options: RenderOptions, path: Path) -> float:
     """Seconds of contrast and encoding in one thread."""
-    render = Renderer(rendering)
+    render = Renderer(options)
     writer = open_movie(path, sections.shape[1:], Settings(format="mp4"))
     encode = writer.encoder()
     begin = time.perf_counter()

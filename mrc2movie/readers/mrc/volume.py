@@ -66,7 +66,7 @@ def _parse(raw: bytes, source: Source, sign: Sign) -> Header:
 
 
 def _refusal(raw: bytes, source: Source, why: str) -> InputError:
-    if foreign := what_is(raw):
+    if foreign := what_is(raw, source.size if source.size_is_known else 0):
         return InputError(f"is no MRC file but {foreign}")
     if source.damage:
         return InputError(f"holds nothing to show: {source.damage}", "copy it again")

@@ -1,0 +1,175 @@
+"""Which files of a directory become which movies: all names, decided before any work."""
+
+import errno
+import os
+import re
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatch
+from pathlib import Path
+
+from mrc2movie.batch.report import Job
+from mrc2movie.errors import UsageError
+from mrc2movie.options.settings import LOG_NAME, Settings
+from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
+from mrc2movie.store.files import entries_of, identity_of
+from mrc2movie.store.names import fitting
+from mrc2movie.store.record import Made, load, record_path
+from mrc2movie.writers import check_codec, suffix
+from mrc2movie.writers.stills import CONTACT_SHEET, recorded_as
+
+
+def plan(source: Path, output_directory: Path, settings: Settings) -> Sequence[Job]:
+    """Decide all names, and whether the codec works here, before any work.
+
+    Returns:
+        The jobs, in natural order of their inputs (``tilt_9`` before ``tilt_10``), and then what cannot be listed.
+
+    Raises:
+        UsageError: There is nothing to convert, INPUT or OUTPUT_DIR cannot be looked at, OUTPUT_DIR is a file, or the
+            codec cannot be written.
+    """
+    try:
+        check_codec(settings)
+        return _jobs(source, output_directory, settings)
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be looked at ({error.strerror})", "name another") from error
+
+
+def _jobs(source: Path, output_directory: Path, settings: Settings) -> Sequence[Job]:
+    if output_directory.exists() and not output_directory.is_dir():
+        raise UsageError(f"{output_directory} is not a directory", "name a directory for the movies")
+    unlisted: dict[Path, str] = {}
+    if source.is_dir():
+        inputs = sorted(_inputs(source, output_directory, settings, unlisted), key=_natural)
+        wanted = f"matches {settings.pattern}" if settings.pattern else "is named like an MRC file"
+        missing = f"no file in {source} {wanted}"
+        advice = "choose others with --pattern, look into sub-directories with --recursive"
+    else:
+        inputs = [source] if os.path.lexists(source) else []
+        missing, advice = f"{source} does not exist", "name a directory or a file"
+    if not inputs and not unlisted:
+        raise UsageError(missing, advice)
+    root = source if source.is_dir() else source.parent
+    targets = _targets([path.relative_to(root) for path in inputs], suffix(settings), root, output_directory)
+    return [
+        *(Job(path, output_directory / target, output_directory) for path, target in zip(inputs, targets, strict=True)),
+        *(
+            Job(path, output_directory / path.relative_to(root), output_directory, why)
+            for path, why in unlisted.items()
+        ),
+    ]
+
+
+def _inputs(directory: Path, output_directory: Path, settings: Settings, unlisted: dict[Path, str]) -> Iterator[Path]:
+    """The files to convert, without what an earlier run made.
+
+    No directory is visited twice: links to directories are followed when all directories proper have been visited.
+
+    Args:
+        directory: Where they are.
+        output_directory: Where the movies go, maybe the same.
+        settings: Which files.
+        unlisted: Gets the directories below that cannot be listed, and why.
+
+    Raises:
+        OSError: The directory itself cannot be listed.
+    """
+    itself = identity_of(directory)
+    output = identity_of(output_directory) if output_directory.exists() else None
+    into_itself = output == itself
+    visited = {output} - {itself}
+    directories, links = deque([directory]), deque[Path]()
+    while directories or links:
+        here = directories.popleft() if directories else links.popleft()
+        try:
+            if (identity := identity_of(here)) in visited:
+                continue
+            visited.add(identity)
+            entries = entries_of(here)
+        except OSError as error:
+            if here == directory:
+                raise
+            unlisted[here] = f"cannot be listed ({error.strerror})"
+            continue
+        for entry in entries:
+            path = here / entry.name
+            try:
+                is_directory = entry.is_dir()
+            except OSError as error:
+                is_directory = False  # a link; should it be named like a file, the file will be named
+                if settings.recursive and error.errno != errno.ELOOP:
+                    unlisted[path] = f"cannot be looked at ({error.strerror})"
+                    continue
+            if is_directory:
+                if settings.recursive and not entry.name.startswith("."):
+                    (links if entry.is_symlink() else directories).append(path)
+                continue
+            wanted = fnmatch(entry.name, settings.pattern) if settings.pattern else _named_like_mrc(entry.name)
+            if entry.name.startswith(".") and not (settings.pattern or "").startswith("."):
+                continue  # what macOS keeps beside a.mrc is ._a.mrc
+            if wanted and not (into_itself and _is_ours(path)):
+                yield path
+
+
+def _is_ours(path: Path) -> bool:
+    return os.path.lexists(record_path(path)) or bool(recorded_as(path)) or path.name == LOG_NAME
+
+
+def _named_like_mrc(name: str) -> bool:
+    return _stem(name) != name
+
+
+def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
+    """Sort key: numbers by value, letters whatever their case; the exact text breaks ties."""
+    names = [
+        [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in re.split(r"(\d+)", name)]
+        for name in path.parts
+    ]
+    return names, str(path)
+
+
+def _targets(inputs: Sequence[Path], movie_suffix: str, root: Path, output_directory: Path) -> list[Path]:
+    """The movie of each input: by its stem, and by its whole name where two stems would meet.
+
+    A name once given stays: an input whose movie is recorded keeps it, and only the others make way.
+    """
+
+    def movie(name: Path) -> Path:
+        return name.with_name(fitting(name.name, movie_suffix))
+
+    names = {path: path.with_name(_stem(path.name)) for path in inputs}
+    meeting = set(_meeting(names))
+    given: dict[Path, Path] = {}
+    for path, short in names.items():
+        if path in meeting or os.path.lexists(record_path(output_directory / movie(path))):
+            recorded = (name for name in (short, path) if _is_recorded(root / path, output_directory / movie(name)))
+            given.update((path, name) for name in recorded if path not in given)
+    names |= given
+    while newcomers := [path for path in _meeting(names) if names[path] != path and path not in given]:
+        names.update((path, path) for path in newcomers)
+    return [movie(names[path]) for path in inputs]
+
+
+def _meeting(names: Mapping[Path, Path]) -> list[Path]:
+    """The inputs that share the name of a movie or of a picture with another."""
+    # A thumbnail of x.contact would be named like the contact sheet of x.
+    pictures = {path: (name, name.with_name(name.name + CONTACT_SHEET)) for path, name in names.items()}
+    uses = Counter(os.path.normcase(name) for both in pictures.values() for name in both)
+    return [path for path, both in pictures.items() if any(uses[os.path.normcase(name)] > 1 for name in both)]
+
+
+def _is_recorded(source: Path, movie: Path) -> bool:
+    found = load(movie)
+    with suppress(OSError):  # the source cannot be looked at: it will be named
+        return isinstance(found, Made) and found.is_of(source, movie)
+    return False
+
+
+def _stem(name: str) -> str:
+    """``a`` for ``a.mrc`` and ``a.mrc.gz``; ``a.b`` stays, as no MRC file is named so."""
+    plain = Path(name)
+    if plain.suffix.lower() in COMPRESSION_SUFFIXES:
+        plain = Path(plain.stem)
+    return plain.stem if plain.suffix.lower() in PLAIN_SUFFIXES else name
