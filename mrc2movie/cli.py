@@ -16,7 +16,8 @@ import mrc2movie
 from mrc2movie import console
 from mrc2movie.errors import TOO_LITTLE_MEMORY, Mrc2movieError, UsageError, about, lacks_memory, saying
 from mrc2movie.interruption import Signals, Stopped, stopping_on_signals
-from mrc2movie.options.settings import GROUPS, LOG_NAME, OPTIONS, PRESETS, Settings
+from mrc2movie.options.presets import PRESETS
+from mrc2movie.options.settings import GROUPS, LOG_NAME, OPTIONS, Settings
 
 
 class _Parser(argparse.ArgumentParser):

@@ -266,7 +266,7 @@ def test_an_unexpected_error_that_is_about_no_file_is_reported_as_our_bug(
     def fail(*arguments: object) -> None:
         raise ZeroDivisionError("by nought\x1b[2J")
 
-    monkeypatch.setattr("mrc2movie.batch.run.plan", fail)
+    monkeypatch.setattr("mrc2movie.batch.plan.plan", fail)
     assert run(stacks, tmp_path / "out", *options) == 1
     *before, last = (shown := capsys.readouterr().err).splitlines()
     assert "\x1b" not in shown

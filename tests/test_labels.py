@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.resliced import ReslicedVolume
+from mrc2movie.workers import Workers
 
 rng = np.random.default_rng(4)
 
@@ -241,8 +242,12 @@ def test_the_voxel_size_turns_with_the_volume(
     tmp_path: Path, axis: Literal["x", "y"], expected: tuple[float, float, float] | None, depth: float
 ) -> None:
     source = write(tmp_path / "in.mrc", rng.normal(size=(3, 4, 5)).astype(np.float32), size_A=(10, 20, depth))
-    with open_volume(source) as volume, ReslicedVolume(volume, axis, 1, tmp_path, print) as turned:
-        assert turned.description.voxel_size_A == expected
+    with (
+        Workers(1) as workers,
+        open_volume(source) as volume,
+        ReslicedVolume(volume, axis, workers.share(), tmp_path, print) as resliced,
+    ):
+        assert resliced.description.voxel_size_A == expected
 
 
 def test_the_bar_of_planes_along_x_counts_along_y(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,14 +1,15 @@
 """Every option, declared once: the command line, the API, the validation and the record derive from here."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
 from mrc2movie.errors import UsageError
+from mrc2movie.options import kinds
 from mrc2movie.options.codecs import CODECS, FORMATS, choose, find_codec, require_small
-from mrc2movie.picture.grey_rule import GreyRule
+from mrc2movie.options.kinds import Kind
+from mrc2movie.options.presets import AUTO_PRESET, PRESETS, in_words
 
 Class = TypeVar("Class")
 
@@ -16,51 +17,7 @@ GROUPS = ("presets", "movie", "sections", "picture", "labels", "beside the movie
 MOVIE_GROUPS = ("presets", "movie", "sections", "picture", "labels")
 """The groups whose options shape the movie: with other values it is made anew."""
 
-PRESETS: Mapping[str, Mapping[str, object]] = {
-    "tilt": {
-        "format": "mp4",
-        "fps": 4.0,
-        "order": "tilt",
-        "match_mean": True,
-        "label": "tilt",
-        "max_size": 1024,
-    },
-    "tomogram": {
-        "format": "mp4",
-        "fps": 8.0,
-        "average": 5,
-        "max_size": 1024,
-        "scale_bar": True,
-    },
-}
-"""What each preset stands for: the movies of tilt series and of reconstructions that an electron-microscopy facility
-shows its users."""
-
-AUTO_PRESET: Mapping[str, object] = {
-    name: value for name, value in PRESETS["tilt"].items() if PRESETS["tomogram"].get(name) == value
-}
-"""What ``auto`` stands for before a file is opened, and for files that fit no preset: what the presets share."""
-
 LOG_NAME = "mrc2movie.log"
-LABELS = ("tilt", "section", "depth")
-THUMBNAIL_SIZE = 300
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What an option takes.
-
-    Args:
-        parse: From text, or from a value given through the API, to the valid value; ValueError for any other.
-        allowed: What is allowed, in words.
-        metavar: How the help shows the value; a tuple where the option takes several words, empty for a flag.
-        alone: What the option means without a value; None where it needs one.
-    """
-
-    parse: Callable[[Any], object]
-    allowed: str
-    metavar: str | tuple[str, ...]
-    alone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,103 +38,9 @@ class Option:
         return "--" + self.name.replace("_", "-")
 
 
-def _number(number: type[int] | type[float], low: float, high: float, metavar: str) -> Kind:
-    def parse(value: Any) -> object:
-        parsed = number(value)
-        if (isinstance(value, (int, float)) and parsed != value) or not low <= parsed <= high:
-            raise ValueError(value)
-        return parsed
-
-    word = "a whole number" if number is int else "a number"
-    return Kind(parse, f"{word} from {low:g} to {high:g}", metavar)
-
-
-def _choice(*choices: str) -> Kind:
-    def parse(value: Any) -> object:
-        if value not in choices:
-            raise ValueError(value)
-        return value
-
-    return Kind(parse, "one of " + ", ".join(choices), "|".join(choices))
-
-
-def _text(metavar: str, allowed: str = "a text that is not empty", pattern: str = r"(?s).+") -> Kind:
-    def parse(value: Any) -> object:
-        text = str(value)
-        if not re.fullmatch(pattern, text):
-            raise ValueError(value)
-        return text
-
-    return Kind(parse, allowed, metavar)
-
-
-def _flag() -> Kind:
-    def parse(value: Any) -> object:
-        if not isinstance(value, bool):
-            raise ValueError(value)
-        return value
-
-    return Kind(parse, "True or False", ())
-
-
-def _pair(value: Any, kind: Kind) -> tuple[Any, Any]:
-    if isinstance(value, str):  # would pass for a sequence of letters
-        raise TypeError(value)
-    first, second = (kind.parse(number) for number in value)
-    return first, second
-
-
-def _section_range(value: Any) -> object:
-    first, end = _pair(value, _number(int, 0, 2**31, ""))
-    if first >= end:
-        raise ValueError(value)
-    return first, end
-
-
-def _end_fractions(value: Any) -> object:
-    start, end = _pair(value, _number(float, 0, 1, ""))
-    if start + end >= 1:
-        raise ValueError(value)
-    return start, end
-
-
-def _codec(value: Any) -> object:
-    code = str(value).upper()
-    if code not in CODECS and not re.fullmatch(r"[0-9A-Z]{3}[0-9A-Z ]", code):
-        raise ValueError(value)
-    return code
-
-
-def _grey_rule(value: Any) -> object:
-    GreyRule.parse(str(value))
-    return str(value)
-
-
-def _labels(value: Any) -> object:
-    names = value.split(",") if isinstance(value, str) else list(value)
-    if names == ["none"]:
-        return None
-    if not names or len(set(names)) < len(names) or not set(names) <= set(LABELS):
-        raise ValueError(value)
-    return ",".join(names)
-
-
-def _thumbnail(value: Any) -> object:
-    return THUMBNAIL_SIZE if value is True else _number(int, 16, 4096, "").parse(value)
-
-
 def _option(default: Any, kind: Kind, group: str, help: str, default_text: str = "", short: str = "") -> Any:
     metadata = {"kind": kind, "group": group, "help": help, "default_text": default_text, "short": short}
     return field(default=default, metadata=metadata)
-
-
-def _in_words(values: Mapping[str, object]) -> str:
-    """The options of a preset as they would be typed, for the help."""
-    flags = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
-    return ", ".join(
-        flag if value is True else f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}"
-        for flag, value in flags.items()
-    )
 
 
 def _remember_what_is_given(settings: type[Class]) -> type[Class]:
@@ -214,17 +77,19 @@ class Settings:
 
     preset: Literal["tilt", "tomogram", "auto"] | None = _option(
         None,
-        _choice(*PRESETS, "auto"),
+        kinds.choice(*PRESETS, "auto"),
         "presets",
-        "; ".join(f"{name} stands for {_in_words(values)}" for name, values in PRESETS.items())
+        "; ".join(f"{name} stands for {in_words(values)}" for name, values in PRESETS.items())
         + "; auto takes for each file the one that fits its name, tilts and shape, and says which; an option given "
         "beside it wins (--no-match-mean, --no-scale-bar and --label none switch off what a preset switches on)",
         "none",
     )
-    fps: float = _option(30.0, _number(float, 0.1, 1000, "FPS"), "movie", "sections (frames) a second in the movie")
+    fps: float = _option(
+        30.0, kinds.number(float, 0.1, 1000, "FPS"), "movie", "sections (frames) a second in the movie"
+    )
     format: str = _option(
         None,
-        _choice(*FORMATS),
+        kinds.choice(*FORMATS),
         "movie",
         "the container: mp4 for PowerPoint, Keynote, browsers and phones, avi for ImageJ, IMOD and VLC, webm, mkv, "
         "mov, gif",
@@ -232,41 +97,41 @@ class Settings:
     )
     codec: str = _option(
         None,
-        Kind(_codec, f"a code of four letters or digits such as XVID, or one of {', '.join(CODECS)}", "CODEC"),
+        Kind(kinds.codec, f"a code of four letters or digits such as XVID, or one of {', '.join(CODECS)}", "CODEC"),
         "movie",
         f"the codec: {', '.join(CODECS)}, or, for avi, any that OpenCV knows by its four letters",
         "what is usual in the format: MJPG in avi, H264 in mp4, mov and mkv, VP9 in webm",
     )
     quality: int = _option(
         90,
-        _number(int, 1, 100, "1..100"),
+        kinds.number(int, 1, 100, "1..100"),
         "movie",
         "quality of the picture, the same in every codec; FFV1 and GIF lose nothing of grey pictures whatever it is, "
         "and codecs of OpenCV have their own",
     )
     small: bool = _option(
         False,
-        _flag(),
+        kinds.flag(),
         "movie",
         "the smallest file instead of the fastest conversion: frames are predicted from each other (H264, HEVC, VP9, "
         "AV1), which pays where sections resemble their neighbours",
     )
     playback: Literal["forward-backward", "forward", "backward"] = _option(
         "forward-backward",
-        _choice("forward-backward", "forward", "backward"),
+        kinds.choice("forward-backward", "forward", "backward"),
         "movie",
         "direction; forward-backward shows no end twice, so that a loop is seamless",
     )
     discard_range: tuple[int, int] | None = _option(
         None,
-        Kind(_section_range, "two whole numbers, 0 <= A < B", ("A", "B")),
+        Kind(kinds.section_range, "two whole numbers, 0 <= A < B", ("A", "B")),
         "sections",
         "leave out the sections A to B-1 (counted from 0, in the order shown) and keep the rest",
         "none",
     )
     discard_percentage: tuple[float, float] | None = _option(
         None,
-        Kind(_end_fractions, "two fractions of 0 or more with a sum below 1, where 0.1 means 10 %", ("A", "B")),
+        Kind(kinds.end_fractions, "two fractions of 0 or more with a sum below 1, where 0.1 means 10 %", ("A", "B")),
         "sections",
         "leave out a fraction of the sections at the start and at the end: 0.1 0.2 is the first tenth and the "
         "last fifth",
@@ -274,20 +139,20 @@ class Settings:
     )
     order: Literal["auto", "file", "tilt"] = _option(
         "auto",
-        _choice("auto", "file", "tilt"),
+        kinds.choice("auto", "file", "tilt"),
         "sections",
         "show a tilt series by increasing tilt angle (tilt), as in the file (file), or by tilt where the file jumps to "
         "and fro (auto); discards count in the order shown",
     )
     every: int = _option(
         1,
-        _number(int, 1, 1_000_000, "N"),
+        kinds.number(int, 1, 1_000_000, "N"),
         "sections",
         "show one section in N, beginning with the first that the discards leave",
     )
     axis: Literal["z", "y", "x"] = _option(
         "z",
-        _choice("z", "y", "x"),
+        kinds.choice("z", "y", "x"),
         "sections",
         "show the planes along this axis: z the sections of the file, y the planes (z, x), x the planes (z, y), both "
         "with z upward; all that counts sections then counts these (y and x need room beside the movie, for a "
@@ -296,7 +161,7 @@ class Settings:
     range: str = _option(
         "auto",
         Kind(
-            _grey_rule,
+            kinds.grey_rule,
             "auto, minmax, percentile:P,Q (0 <= P < Q <= 100), sigma:K, mad:K (0 < K <= 1000000) or LOW,HIGH "
             "(LOW < HIGH)",
             "RULE",
@@ -308,36 +173,36 @@ class Settings:
     )
     match_mean: bool = _option(
         False,
-        _flag(),
+        kinds.flag(),
         "picture",
         "shift the voxels of every section so that its mean is that of all: tilt series darken at high tilt",
     )
-    invert: bool = _option(False, _flag(), "picture", "show black as white and white as black")
+    invert: bool = _option(False, kinds.flag(), "picture", "show black as white and white as black")
     clip_limit: float = _option(
         2.0,
-        _number(float, 0, 1000, "LIMIT"),
+        kinds.number(float, 0, 1000, "LIMIT"),
         "picture",
         "how much local contrast (CLAHE) may amplify; 0 switches it off",
     )
     tile_grid_size: int = _option(
-        8, _number(int, 1, 256, "N"), "picture", "local contrast works on N x N tiles of the picture"
+        8, kinds.number(int, 1, 256, "N"), "picture", "local contrast works on N x N tiles of the picture"
     )
     mode0: Literal["auto", "signed", "unsigned"] = _option(
         "auto",
-        _choice("auto", "signed", "unsigned"),
+        kinds.choice("auto", "signed", "unsigned"),
         "picture",
         "whether 8-bit voxels (mode 0) are signed; programs differ, and auto does as IMOD does",
     )
     flip: Literal["auto", "yes", "no"] = _option(
         "auto",
-        _choice("auto", "yes", "no"),
+        kinds.choice("auto", "yes", "no"),
         "picture",
         "row 0 of the file at the bottom of the picture as in 3dmod (yes), at the top (no), or as files of this "
         "kind have it (auto)",
     )
     max_size: int | None = _option(
         None,
-        _number(int, 1, 65535, "PIXELS"),
+        kinds.number(int, 1, 65535, "PIXELS"),
         "picture",
         "make larger pictures smaller, so that their long side is this many pixels: each pixel becomes the mean of "
         "the area that it covers",
@@ -345,21 +210,21 @@ class Settings:
     )
     average: int = _option(
         1,
-        _number(int, 1, 1000, "N"),
+        kinds.number(int, 1, 1000, "N"),
         "picture",
         "show running means of N neighbouring sections (of those that the discards leave, in the order shown; fewer at "
         "the ends), which takes noise away: 5 is usual for tomograms",
     )
     bin: int = _option(
         1,
-        _number(int, 1, 1024, "N"),
+        kinds.number(int, 1, 1024, "N"),
         "picture",
         "make the picture N times smaller: each pixel becomes the mean of N x N voxels, and rows and columns at the "
         "end that fill none are left out",
     )
     lowpass: float | None = _option(
         None,
-        _number(float, 0.1, 1_000_000, "ANGSTROM"),
+        kinds.number(float, 0.1, 1_000_000, "ANGSTROM"),
         "picture",
         "smooth each section with a Gaussian that leaves half of the amplitude at this resolution, in Angstrom; needs "
         "a voxel size",
@@ -367,64 +232,69 @@ class Settings:
     )
     pixel_size: float | None = _option(
         None,
-        _number(float, 0.001, 1_000_000, "ANGSTROM"),
+        kinds.number(float, 0.001, 1_000_000, "ANGSTROM"),
         "picture",
         "the side of a voxel in Angstrom, where the file has none or a wrong one",
         "what the file says",
     )
     label: str | None = _option(
         None,
-        Kind(_labels, f"none, or some of {', '.join(LABELS)}, with commas between", "LABELS"),
+        Kind(kinds.labels, f"none, or some of {', '.join(kinds.LABELS)}, with commas between", "LABELS"),
         "labels",
         "write into the upper left corner: tilt (the angle in degrees), section (its number, counted from 0 as in the "
         "file), depth (in nm from section 0), or several such as tilt,section",
         "none",
     )
     scale_bar: bool = _option(
-        False, _flag(), "labels", "draw a scale bar of a round length into the lower right corner; needs a voxel size"
+        False,
+        kinds.flag(),
+        "labels",
+        "draw a scale bar of a round length into the lower right corner; needs a voxel size",
     )
     thumbnail: int | None = _option(
         None,
-        Kind(_thumbnail, "a whole number from 16 to 4096", "[SIZE]", alone=str(THUMBNAIL_SIZE)),
+        Kind(kinds.thumbnail, "a whole number from 16 to 4096", "[SIZE]", alone=str(kinds.THUMBNAIL_SIZE)),
         "beside the movie",
         "also write the middle section, its long side SIZE pixels at most, as MOVIE.png (a.png beside a.avi); "
-        f"{THUMBNAIL_SIZE} without SIZE",
+        f"{kinds.THUMBNAIL_SIZE} without SIZE",
         "none",
     )
     contact_sheet: bool = _option(
         False,
-        _flag(),
+        kinds.flag(),
         "beside the movie",
         "also write up to 20 evenly spaced sections with their tilts or numbers as one picture, MOVIE.contact.png",
     )
     recursive: bool = _option(
-        False, _flag(), "batch", "also convert the files of all sub-directories, mirrored in OUTPUT_DIR"
+        False, kinds.flag(), "batch", "also convert the files of all sub-directories, mirrored in OUTPUT_DIR"
     )
     pattern: str | None = _option(
         None,
-        _text("GLOB"),
+        kinds.text("GLOB"),
         "batch",
         "convert the files whose name matches, such as '*_rec.mrc'",
         "all names of MRC files",
     )
-    overwrite: bool = _option(False, _flag(), "batch", "make every movie anew, and replace files that are not ours")
-    dry_run: bool = _option(False, _flag(), "batch", "say what would be done for each file, and touch nothing")
+    overwrite: bool = _option(
+        False, kinds.flag(), "batch", "make every movie anew, and replace files that are not ours"
+    )
+    dry_run: bool = _option(False, kinds.flag(), "batch", "say what would be done for each file, and touch nothing")
     jobs: int | None = _option(
         None,
-        _number(int, 1, 1024, "N"),
+        kinds.number(int, 1, 1024, "N"),
         "batch",
         "worker threads",
         "the processors that this process may use",
     )
-    quiet: bool = _option(False, _flag(), "messages", "only warnings and errors", short="-q")
+    quiet: bool = _option(False, kinds.flag(), "messages", "only warnings and errors", short="-q")
     verbose: bool = _option(
         False,
-        _flag(),
+        kinds.flag(),
         "messages",
         "more about each file, seconds a stage, and a traceback where one helps",
         short="-v",
     )
-    log: str | None = _option(None, _text("FILE"), "messages", "append the log to FILE", f"OUTPUT_DIR/{LOG_NAME}")
+    log: str | None = _option(None, kinds.text("FILE"), "messages", "append the log to FILE", f"OUTPUT_DIR/{LOG_NAME}")
 
     given: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
     """The options that were given explicitly, even if with their default: these win over a preset."""

@@ -1,0 +1,128 @@
+"""What options take: from text, or from a value given through the API, to the valid value."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mrc2movie.options.codecs import CODECS
+from mrc2movie.picture.grey_rule import GreyRule
+
+LABELS = ("tilt", "section", "depth")
+THUMBNAIL_SIZE = 300
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an option takes.
+
+    Args:
+        parse: From text, or from a value given through the API, to the valid value; ValueError for any other.
+        allowed: What is allowed, in words.
+        metavar: How the help shows the value; a tuple where the option takes several words, empty for a flag.
+        alone: What the option means without a value; None where it needs one.
+    """
+
+    parse: Callable[[Any], object]
+    allowed: str
+    metavar: str | tuple[str, ...]
+    alone: str | None = None
+
+
+def number(number: type[int] | type[float], low: float, high: float, metavar: str) -> Kind:
+    """A number between two bounds, both allowed."""
+
+    def parse(value: Any) -> object:
+        parsed = number(value)
+        if (isinstance(value, (int, float)) and parsed != value) or not low <= parsed <= high:
+            raise ValueError(value)
+        return parsed
+
+    word = "a whole number" if number is int else "a number"
+    return Kind(parse, f"{word} from {low:g} to {high:g}", metavar)
+
+
+def choice(*choices: str) -> Kind:
+    """One of some words."""
+
+    def parse(value: Any) -> object:
+        if value not in choices:
+            raise ValueError(value)
+        return value
+
+    return Kind(parse, "one of " + ", ".join(choices), "|".join(choices))
+
+
+def text(metavar: str, allowed: str = "a text that is not empty", pattern: str = r"(?s).+") -> Kind:
+    """A text of a pattern."""
+
+    def parse(value: Any) -> object:
+        text = str(value)
+        if not re.fullmatch(pattern, text):
+            raise ValueError(value)
+        return text
+
+    return Kind(parse, allowed, metavar)
+
+
+def flag() -> Kind:
+    """On or off."""
+
+    def parse(value: Any) -> object:
+        if not isinstance(value, bool):
+            raise ValueError(value)
+        return value
+
+    return Kind(parse, "True or False", ())
+
+
+def _pair(value: Any, kind: Kind) -> tuple[Any, Any]:
+    if isinstance(value, str):  # would pass for a sequence of letters
+        raise TypeError(value)
+    first, second = (kind.parse(number) for number in value)
+    return first, second
+
+
+def section_range(value: Any) -> object:
+    """(first, end) of a range of sections."""
+    first, end = _pair(value, number(int, 0, 2**31, ""))
+    if first >= end:
+        raise ValueError(value)
+    return first, end
+
+
+def end_fractions(value: Any) -> object:
+    """Fractions (at the start, at the end)."""
+    start, end = _pair(value, number(float, 0, 1, ""))
+    if start + end >= 1:
+        raise ValueError(value)
+    return start, end
+
+
+def codec(value: Any) -> object:
+    """The name of a codec, or a FourCC, in upper case."""
+    code = str(value).upper()
+    if code not in CODECS and not re.fullmatch(r"[0-9A-Z]{3}[0-9A-Z ]", code):
+        raise ValueError(value)
+    return code
+
+
+def grey_rule(value: Any) -> object:
+    """A text that `GreyRule` parses."""
+    GreyRule.parse(str(value))
+    return str(value)
+
+
+def labels(value: Any) -> object:
+    """Names of labels, with commas between; None for ``none``."""
+    names = value.split(",") if isinstance(value, str) else list(value)
+    if names == ["none"]:
+        return None
+    if not names or len(set(names)) < len(names) or not set(names) <= set(LABELS):
+        raise ValueError(value)
+    return ",".join(names)
+
+
+def thumbnail(value: Any) -> object:
+    """The long side of a thumbnail in pixels."""
+    return THUMBNAIL_SIZE if value is True else number(int, 16, 4096, "").parse(value)
