@@ -15,7 +15,7 @@ from typing import NoReturn
 import mrc2movie
 from mrc2movie import console
 from mrc2movie.errors import TOO_LITTLE_MEMORY, Mrc2movieError, UsageError, about, lacks_memory, saying
-from mrc2movie.interruption import Signals, Stopped, stopping_on_signals
+from mrc2movie.interruption import Signals, Stopped, do_last_acts, stopping_on_signals
 from mrc2movie.options.presets import PRESETS
 from mrc2movie.options.settings import GROUPS, LOG_NAME, OPTIONS, Settings
 
@@ -103,10 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _last_words(stopped: Stopped) -> None:
-    # A thread for the claims: the disk may hang, and so may the reader of the message. Only real work imports the
-    # module, and its import may be under way.
-    give_up_claims = getattr(sys.modules.get("mrc2movie.store.claim"), "give_up_claims", lambda: None)
-    giving_up = threading.Thread(target=give_up_claims, name="mrc2movie give up")
+    # In a thread: the disk may hang, and so may the reader of the message.
+    giving_up = threading.Thread(target=do_last_acts, name="mrc2movie give up")
     giving_up.start()
     what = "interrupted" if stopped.number == signal.SIGINT else "terminated"
     console.show_error(f"{what}; the same command again carries on")

@@ -34,13 +34,10 @@ class FileInfo:
         if description is None:
             return {"error": self.error}
         count, rows, columns = description.shape
-        header = description.header
         voxel_size = description.voxel_size_A
         facts = {
             "kind": description.kind,
-            "dialect": str(header["dialect"]),
-            "byte order": f"{header['byte_order']}-endian",
-            "mode": str(header["mode"]),
+            **description.storage,
             "size": f"{columns} x {rows} x {count} (columns x rows x sections)",
             "voxel size": " x ".join(f"{length:.4g}" if length else "?" for length in voxel_size) + " Å"
             if voxel_size

@@ -19,6 +19,20 @@ _ECHO_SECONDS = 0.1
 """A signal so soon after the first counts as the same: timeout(1) sends it to a process and to its group."""
 
 
+_last_acts: list[Callable[[], None]] = []
+
+
+def before_the_end(act: Callable[[], None]) -> None:
+    """Have something done when a signal ends the run, or just before the process is ended; it may be cut short."""
+    _last_acts.append(act)
+
+
+def do_last_acts() -> None:
+    """Do what was registered with `before_the_end`."""
+    for act in _last_acts:
+        act()
+
+
 class Stopped(BaseException):
     """A signal arrived; like KeyboardInterrupt, this passes every ``except Exception``.
 

@@ -434,19 +434,19 @@ def test_a_directory_in_place_of_a_movie_or_picture_is_named_before_the_conversi
 
 @pytest.fixture
 def deep(tmp_path: Path) -> Iterator[Path]:
-    """A directory with a file at its top, a thousand levels deep and, of 2100, where no path leads."""
+    """A directory with a file at its top, one a thousand levels deep, and one where no path leads."""
     directory = tmp_path / "deep"
     directory.mkdir()
     write_mrc(directory / "top.mrc", ramp(2))
-    here = os.open(directory, os.O_RDONLY)
-    for level in range(2100):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_RDONLY, dir_fd=here)
+    for name, levels in (("d", 1000), ("long" * 60, 20)):
+        here = os.open(directory, os.O_RDONLY)
+        for _ in range(levels):
+            os.mkdir(name, dir_fd=here)
+            below = os.open(name, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.link(directory / "top.mrc", "x.mrc", dst_dir_fd=here)
         os.close(here)
-        here = below
-        if level in (999, 2099):
-            os.link(directory / "top.mrc", "x.mrc", dst_dir_fd=here)
-    os.close(here)
     yield directory
     subprocess.run(["rm", "-rf", directory, tmp_path / "out"], check=True)  # pytest cannot
 

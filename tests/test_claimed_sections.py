@@ -1,6 +1,7 @@
 """A header may claim billions of sections: nothing is kept for each of them, and the run can always be stopped."""
 
 import bz2
+import json
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ from faults import started
 from movies import described, packets
 from mrc_bytes import header, write
 
-from mrc2movie import Settings
+from mrc2movie import Settings, convert
 from mrc2movie.conversion.preparation import selection_of
 
 CLAIMED = 2 * 10**9
@@ -132,3 +133,11 @@ def test_the_order_of_billions_is_known_at_once() -> None:
     assert list(islice(shown.read(), 6)) == [0, 1, 2, 3, 4, 5]
     assert shown.numbers[-1] == CLAIMED - 1
     assert shown.rising
+
+
+@pytest.mark.large
+def test_the_record_of_many_sections_tells_how_many_and_the_ends(tmp_path: Path) -> None:
+    source = of_zeros(tmp_path / "a.mrc", 10_004)
+    convert(source, tmp_path / "a.avi", Settings(playback="forward", discard_range=(0, 3)))
+    record = json.loads((tmp_path / ".mrc2movie" / "a.avi.json").read_text())
+    assert record["sections"] == {"count": 10_001, "first": 3, "last": 10_003}

@@ -138,7 +138,7 @@ def test_another_users_claim_in_a_directory_for_all_is_left_to_him(secret: bool)
         with Claim(target) as claim:
             if secret:
                 claim.directory.chmod(0o700)
-            seen = "of which nothing is to be seen" if secret else f"process {os.getpid()}"
+            seen = "owner unknown" if secret else f"process {os.getpid()}"
             assert another_user() == f"left to {seen}"
             if secret:
                 then = time.time() - 31 * 60

@@ -10,8 +10,9 @@ from mrc2movie import __version__
 from mrc2movie.batch.report import Job, Status
 from mrc2movie.errors import InputError, OutputError, about
 from mrc2movie.options.settings import Settings
-from mrc2movie.store.claim import crashes, living_owner, refuse_directory
-from mrc2movie.store.record import FileStamp, Made, Unusable, load, record_path
+from mrc2movie.store.claim import crashes, living_owner
+from mrc2movie.store.files import FileStamp, refuse_directory
+from mrc2movie.store.record import Made, Unusable, load, record_path
 from mrc2movie.writers.stills import knows, picture_paths, recorded_as, why_not_beside
 
 _CRASHES = 2

@@ -25,18 +25,12 @@ from mrc2movie.errors import (
 )
 from mrc2movie.options.settings import Settings
 from mrc2movie.processors import available_processors
-from mrc2movie.store.claim import (
-    RECORD_DIRECTORY,
-    Claim,
-    forget_crashes,
-    make_directories,
-    remove_what_dead_runs_left,
-)
-from mrc2movie.store.files import entries_of, identity_of
+from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, forget_crashes, remove_what_dead_runs_left
+from mrc2movie.store.files import entries_of, identity_of, make_directories
 from mrc2movie.store.record import refuse_directory_of_another_user
 from mrc2movie.workers import Share, Workers
 
-logger = logging.getLogger("mrc2movie.batch")
+logger = logging.getLogger("mrc2movie.batch.run")
 logger.addHandler(logging.NullHandler())  # the caller adds another to this one, or to "mrc2movie"
 
 

@@ -22,11 +22,13 @@ from mrc2movie.processors import available_processors
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.resliced import ReslicedVolume
 from mrc2movie.readers.volume import Volume
+from mrc2movie.store.artifact import publish
 from mrc2movie.store.claim import Claim
-from mrc2movie.store.record import FileStamp, Made, Record, Unusable, load, source_paths, write_record
+from mrc2movie.store.files import FileStamp
+from mrc2movie.store.record import Made, Record, Unusable, load, source_paths, write_record
 from mrc2movie.workers import Share, Workers
 from mrc2movie.writers import check_codec, open_movie
-from mrc2movie.writers.stills import Stills, pictures_left, publish_pictures, write_pictures
+from mrc2movie.writers.stills import Stills, pictures_left, write_pictures
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def convert_claimed(
             beside = write_pictures(stills.finished(), claim, settings)
         read_from.check()
         read = volume.description  # anew: what is wrong with a compressed stream shows at its end
-        pictures_made = tuple(each.picture for each in beside)
+        pictures_made = tuple(each.artifact for each in beside)
         record = Record(
             source=read_from.stamp,
             source_paths=source_paths(source, target),
@@ -157,7 +159,7 @@ def convert_claimed(
             # The record goes first: a movie without one would not be known as ours. Should the movie not follow,
             # the record does not fit the old one, which is then made anew.
             write_record(claim, record)
-            publish_pictures(beside)
+            publish(beside)
             claim.publish()
     return Conversion(source, target, record, time.perf_counter() - begin)
 

@@ -10,7 +10,8 @@ from mrc2movie.conversion.stopwatch import Stopwatch
 from mrc2movie.picture.labels import Labels, Pen
 from mrc2movie.picture.render import Frame, Renderer, RenderOptions
 from mrc2movie.readers.volume import Section
-from mrc2movie.store.claim import Claim, flush_to_disk
+from mrc2movie.store.claim import Claim
+from mrc2movie.store.files import flush_to_disk
 from mrc2movie.store.spool import PacketSpool
 from mrc2movie.workers import Share
 from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet

@@ -1,23 +1,39 @@
-"""Readers: one module for each kind of file, told apart by what is in it."""
+"""Readers: one room for each kind of file, told apart by what is in it."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from mrc2movie.errors import InputError, about
+from mrc2movie.errors import about
 from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compression_of
+from mrc2movie.readers.mrc import SUFFIXES as MRC_SUFFIXES
+from mrc2movie.readers.mrc import open_mrc
 from mrc2movie.readers.mrc.header import Sign
-from mrc2movie.readers.mrc.mrcz import MrczVolume
-from mrc2movie.readers.mrc.volume import MrcVolume, read_head
 from mrc2movie.readers.source import InputFile, Source
 from mrc2movie.readers.volume import Volume
 
-PLAIN_SUFFIXES = frozenset(
-    (
-        *(".mrc", ".mrcs", ".st", ".ali", ".preali", ".rec", ".map", ".ccp4"),
-        *(".bl", ".flat", ".join", ".sint", ".sqz", ".srec", ".mrcz"),
-    )
-)
-"""The names under which the field keeps MRC files; any case."""
+_HEAD_BYTES = 1024
 
+
+@dataclass(frozen=True)
+class Reader:
+    """A kind of file.
+
+    Attributes:
+        suffixes: The names under which such files are taken from a directory, in lower case.
+        recognises: Whether a file that begins with these bytes, at most 1024, is one.
+        open: Opens one; closes the source with the volume, and not when it raises.
+    """
+
+    suffixes: frozenset[str]
+    recognises: Callable[[bytes], bool]
+    open: Callable[[Source, Sign], Volume]
+
+
+READERS = (Reader(MRC_SUFFIXES, lambda head: True, open_mrc),)
+"""In the order in which they are asked; MRC comes last, since its old files have no magic number."""
+
+PLAIN_SUFFIXES = frozenset().union(*(reader.suffixes for reader in READERS))
 COMPRESSION_SUFFIXES = frozenset([".gz", ".bz2", ".xz", ".zst"])
 
 
@@ -36,12 +52,9 @@ def open_volume(path: Path, mode0: Sign = "auto", spool_directory: Path | None =
     with about(path):
         source = _source(path, spool_directory)
         try:
-            head = read_head(source, mode0)
-            if not head.header.codec:
-                return MrcVolume(source, head)
-            if source.container:
-                raise InputError(f"is an MRCZ file inside {source.container}", "unpack it first")
-            return MrczVolume(source, head)
+            head = source.read(0, _HEAD_BYTES)
+            reader = next(reader for reader in READERS if reader.recognises(head))
+            return reader.open(source, mode0)
         except BaseException:
             source.close()
             raise

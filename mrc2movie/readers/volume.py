@@ -1,8 +1,8 @@
 """What every reader gives: a volume whose sections are read one at a time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeAlias
@@ -59,6 +59,7 @@ class Description:
         row0_at_bottom: Whether row 0 is the bottom of the picture.
         voxel_size_A: Along (columns, rows, sections), or None where the file does not tell.
         header: What the record keeps of the header: names and JSON values.
+        storage: How the format keeps it: names and values in words.
         kind: What the sections are, as far as the file tells.
         kind_by_name: Whether its name tells that: headers often tell it wrongly.
         tilts: Their tilt angles, where known for every section.
@@ -76,6 +77,7 @@ class Description:
     kind_by_name: bool = False
     tilts: Tilts | None = None
     colour: bool = False
+    storage: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -33,6 +33,8 @@ from types import TracebackType
 from typing import IO
 
 from mrc2movie.errors import DiskFull, LeftToAnotherRun, OutputError, not_written, saying
+from mrc2movie.interruption import before_the_end
+from mrc2movie.store.files import flush, move_into_place, refuse_directory, remove
 from mrc2movie.store.owner import Owner
 
 RECORD_DIRECTORY = ".mrc2movie"
@@ -197,7 +199,7 @@ class Claim:
             _withdraw(self._prepared)
         for path in list(self._files):
             with suppress(OSError):
-                path.unlink(missing_ok=True)
+                remove(path)
         with suppress(OSError):
             self.directory.rmdir()
 
@@ -312,112 +314,7 @@ def give_up_claims() -> None:
         claim.remove()
 
 
-def refuse_directory(path: Path) -> None:
-    """Refuse to make a file where a directory is.
-
-    Raises:
-        OutputError: There is one.
-    """
-    if path.is_dir() and not path.is_symlink():
-        raise OutputError(f"the directory {path} is where a file belongs", "rename it, or take another OUTPUT_DIR")
-
-
-def flush_to_disk(path: Path, what: str = "the movie") -> None:
-    """Wait until the file is on the disk.
-
-    Args:
-        path: The file.
-        what: What it is, for the message.
-
-    Raises:
-        OutputError: The disk reports that it is not.
-    """
-    with saying(f"{what} cannot be flushed to the disk"), path.open("rb+") as file:
-        _flush(file.fileno())
-
-
-def move_into_place(hidden: Path, target: Path, what: str) -> None:
-    """Give a file its final name when it is on the disk, replacing what was there, and make the name last.
-
-    It takes the permissions of the file that it replaces.
-
-    Args:
-        hidden: The file; flushing it is quick where that was done before.
-        target: Its name from now on, in a directory of the same file system.
-        what: What it is, for the message.
-
-    Raises:
-        OutputError: It cannot be flushed or renamed.
-    """
-    flush_to_disk(hidden, what)
-    with saying(f"{what} cannot be moved into place"):
-        _set_permissions(hidden, target)
-        hidden.replace(target)
-        _flush_directory(target.parent)
-
-
-def _set_permissions(path: Path, target: Path) -> None:
-    """Those of the target where it is a file; else those of a new file, and for the group what the directory gives."""
-    with suppress(OSError):  # some network disks have none
-        there = target.lstat() if os.path.lexists(target) else None
-        if there and stat.S_ISREG(there.st_mode):
-            path.chmod(stat.S_IMODE(there.st_mode) & 0o777)
-        else:
-            _share(path, target.parent, 0o060)
-
-
-def make_directories(directory: Path) -> None:
-    """Make a directory and those above it that are missing, one by one: there may be a thousand.
-
-    Raises:
-        OSError: One cannot be made.
-    """
-    missing = itertools.takewhile(lambda path: not path.exists(), directory.parents)
-    for path in (*reversed(list(missing)), directory):
-        make_directory(path)
-
-
-def make_directory(directory: Path) -> None:
-    """Make a directory, unless it is there, in one that must be there.
-
-    Raises:
-        OSError: It cannot be made.
-    """
-    if not directory.is_dir():
-        directory.mkdir(exist_ok=True)  # another run may just have made it
-        with suppress(OSError):  # it is another user's
-            _share(directory, directory.parent, 0o070)
-
-
-def _share(path: Path, directory: Path, bits: int) -> None:
-    """Where the group may write into a directory, let it work with what is new there, as git's core.sharedRepository.
-
-    Args:
-        path: What is new.
-        directory: The directory.
-        bits: The permissions that the group is given, as far as it has them for the directory.
-    """
-    new, above = path.stat(), directory.stat()
-    if above.st_mode & stat.S_IWGRP and above.st_gid == new.st_gid:
-        path.chmod(stat.S_IMODE(new.st_mode) | above.st_mode & bits)
-
-
-def _flush_directory(directory: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no directories, and needs none flushed
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        _flush(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flush(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks flush no directories, some no files
-            raise
+before_the_end(give_up_claims)
 
 
 def _claimed_directory(target: Path) -> Path:
@@ -476,7 +373,7 @@ class _Found:
             ):
                 if name.endswith(_CRASH):
                     self._keep(name)
-                os.unlink(self._at(name), dir_fd=self.descriptor)
+                remove(self._at(name), self.descriptor)
 
     def _keep(self, name: str) -> None:
         kept = _crashes(self.path.parent)
@@ -581,4 +478,4 @@ def _try_to_write(directory: Path) -> None:
         left = _PROBE_BYTES
         while left:
             left -= probe.write(bytes(left)) or 0
-        _flush(probe.fileno())
+        flush(probe.fileno())

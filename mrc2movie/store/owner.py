@@ -46,7 +46,7 @@ class Owner:
     def in_words(self) -> str:
         """Which it is."""
         if not self.process:
-            return "of which nothing is to be seen"
+            return "owner unknown"
         return f"process {self.process}{'' if self.is_here else ' on another machine'}"
 
     @property

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from mrc2movie.errors import OutputError, saying
-from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, make_directory, move_into_place
+from mrc2movie.store.artifact import Artifact
+from mrc2movie.store.claim import RECORD_DIRECTORY, Claim
+from mrc2movie.store.files import FileStamp, make_directory, move_into_place
 from mrc2movie.store.names import fitting
 from mrc2movie.writers.movie import MovieFacts
 
@@ -17,42 +19,6 @@ _SECTIONS_KEPT = 10_000
 """No tilt series or tomogram has as many; the settings tell which ones a longer movie shows."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class FileStamp:
-    """A file at a moment.
-
-    Attributes:
-        name: Its name, without the directory: a directory may be moved.
-        size: Bytes.
-        mtime_ns: Time of the last change, in nanoseconds since the epoch.
-    """
-
-    name: str
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, path: Path) -> "FileStamp":
-        """The stamp of a file as it is now; raises OSError."""
-        status = path.stat()
-        return cls(path.name, status.st_size, status.st_mtime_ns)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture beside a movie.
-
-    Attributes:
-        option: The option that asks for it.
-        value: Of this option; None where it shows what the movie no longer does.
-        file: The picture.
-    """
-
-    option: str
-    value: object
-    file: FileStamp
 
 
 @dataclass(frozen=True)
@@ -70,7 +36,7 @@ class Made:
     source: FileStamp
     source_paths: tuple[str, ...]
     movie: FileStamp
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Artifact, ...]
     settings: dict[str, object]
 
     def is_of(self, source: Path, movie: Path) -> bool:
@@ -238,8 +204,8 @@ def _made(found: object) -> Made | Unusable:
     )
 
 
-def _picture(found: dict[str, object]) -> Picture:
-    return Picture(_typed(found.get("option"), str), found.get("value"), _stamp(found.get("file")))
+def _picture(found: dict[str, object]) -> Artifact:
+    return Artifact(_typed(found.get("option"), str), found.get("value"), _stamp(found.get("file")))
 
 
 def _stamp(found: object) -> FileStamp:

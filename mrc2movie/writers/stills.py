@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,9 +16,11 @@ from mrc2movie.picture.labels import in_degrees, text_stamp
 from mrc2movie.picture.render import Frame
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description, Section
-from mrc2movie.store.claim import Claim, move_into_place
+from mrc2movie.store.artifact import Artifact, HiddenArtifact
+from mrc2movie.store.claim import Claim
+from mrc2movie.store.files import FileStamp
 from mrc2movie.store.names import fitting
-from mrc2movie.store.record import FileStamp, Made, Picture, Unusable, load
+from mrc2movie.store.record import Made, Unusable, load
 from mrc2movie.writers.product import Part, Product, Work
 
 CONTACT_SHEET = ".contact"
@@ -68,7 +70,7 @@ def why_not_beside(movie: Path, settings: Settings, made: Made) -> str | None:
     """
     for option, path in picture_paths(movie, settings).items():
         if path.exists():
-            wanted = Picture(option, getattr(settings, option), FileStamp.of(path))
+            wanted = Artifact(option, getattr(settings, option), FileStamp.of(path))
             if wanted in made.pictures or any(
                 wanted in each.pictures for each in recorded_as(path) if isinstance(each, Made)
             ):
@@ -82,8 +84,8 @@ def pictures_left(
     movie: Path,
     source: Path,
     settings: dict[str, object],
-    made_anew: Collection[Picture],
-) -> tuple[Picture, ...]:
+    made_anew: Collection[Artifact],
+) -> tuple[Artifact, ...]:
     """Those beside a movie that stay as they are while the movie is made anew: they stay ours, and can be replaced.
 
     Args:
@@ -96,7 +98,7 @@ def pictures_left(
     options = {picture.option for picture in made_anew}
     if isinstance(found, Unusable):  # it may have kept any of them
         return tuple(
-            Picture(option, None, FileStamp.of(path))
+            Artifact(option, None, FileStamp.of(path))
             for option, path in _all_picture_paths(movie).items()
             if option not in options and path.is_file()
         )
@@ -199,22 +201,7 @@ def contact_sheet(cells: Sequence[Frame], captions: Sequence[str]) -> Frame:
     return sheet
 
 
-@dataclass(frozen=True)
-class Written:
-    """A picture under its hidden name.
-
-    Attributes:
-        hidden: Where it is.
-        target: Where it belongs.
-        picture: What the record keeps of it.
-    """
-
-    hidden: Path
-    target: Path
-    picture: Picture
-
-
-def write_pictures(pictures: Mapping[str, Frame], claim: Claim, settings: Settings) -> Sequence[Written]:
+def write_pictures(pictures: Mapping[str, Frame], claim: Claim, settings: Settings) -> Sequence[HiddenArtifact]:
     """Write the pictures of a claimed movie under hidden names, which vanish with the claim.
 
     Raises:
@@ -226,20 +213,9 @@ def write_pictures(pictures: Mapping[str, Frame], claim: Claim, settings: Settin
     ]
 
 
-def _written(name: str, target: Path, frame: Frame, claim: Claim, settings: Settings) -> Written:
+def _written(name: str, target: Path, frame: Frame, claim: Claim, settings: Settings) -> HiddenArtifact:
     hidden = claim.beside(f".{name}.png")
     encoded = cv2.imencode(".png", frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
     with saying(f"{target.name} cannot be written"):
         hidden.write_bytes(encoded.tobytes())
-    stamp = replace(FileStamp.of(hidden), name=target.name)
-    return Written(hidden, target, Picture(name, getattr(settings, name), stamp))
-
-
-def publish_pictures(written: Sequence[Written]) -> None:
-    """Give the pictures their names, replacing what was there.
-
-    Raises:
-        OutputError: One cannot be renamed.
-    """
-    for each in written:
-        move_into_place(each.hidden, each.target, each.target.name)
+    return HiddenArtifact.of(hidden, target, name, getattr(settings, name))

@@ -181,7 +181,7 @@ def transfer(frequency: NDArray[np.floating]) -> NDArray[np.floating]:
     """The contrast transfer function at 300 kV for frequencies in 1/Å; below its first zero matter is dark."""
     wavelength, spherical, amplitude = 0.019687, 2.7e7, 0.07
     phase = np.pi * wavelength * frequency**2 * (DEFOCUS_UM * 1e4 - 0.5 * spherical * (wavelength * frequency) ** 2)
-    return -np.sin(phase + np.arcsin(amplitude))
+    return np.asarray(-np.sin(phase + np.arcsin(amplitude)))
 
 
 def simulated_tomogram(sections: Image, seed: int = 1) -> Image:
@@ -208,7 +208,7 @@ def projection(sections: Image, angle: float) -> Image:
     for number, section in enumerate(sections):
         shift = columns / 2 * (1 - np.cos(tilt)) + (number - depth / 2) * np.sin(tilt)
         image += cv2.warpAffine(section, np.array([[np.cos(tilt), 0, shift], [0, 1, 0]]), (columns, rows))
-    return image / np.float32(np.cos(tilt))
+    return np.asarray(image / np.cos(tilt), np.float32)
 
 
 def simulated_tilts(sections: Image, angles: NDArray[np.floating], seed: int = 2) -> NDArray[np.int16]:
@@ -236,18 +236,26 @@ def write(path: Path, voxels: NDArray[Any]) -> Path:
     return path
 
 
-def simulations(directory: Path) -> Iterator[Scene]:
-    """Scenes of which the truth is known."""
+def tomogram_scene(name: str, directory: Path) -> Scene:
+    """A simulated tomogram, of which the truth is known."""
     sections = truth(128, 512)
-    middle = sections[64]
-    tomogram = write(directory / "simulated_rec.mrc", simulated_tomogram(sections))
-    yield Scene("simulated tomogram", tomogram, 64, middle > 0.5, middle < 0.02, 0)
-    tilts = write(directory / "simulated_tilt.st", simulated_tilts(sections, np.arange(-60.0, 61, 12)))
+    path = write(directory / "simulated_rec.mrc", simulated_tomogram(sections))
+    return Scene(name, path, 64, sections[64] > 0.5, sections[64] < 0.02, 0)
+
+
+def tilt_scene(name: str, directory: Path) -> Scene:
+    """A simulated tilt series; what is measured is its untilted image."""
+    sections = truth(128, 512)
+    path = write(directory / "simulated_tilt.st", simulated_tilts(sections, np.arange(-60.0, 61, 12)))
     matter = projection(sections, 0)
     low, high = np.percentile(matter, (40, 90))
-    yield Scene("simulated tilt series", tilts, 5, matter > high, matter < low, 1.5)
+    return Scene(name, path, 5, matter > high, matter < low, 1.5)
 
 
+SIMULATED: Mapping[str, Callable[[str, Path], Scene]] = {
+    "simulated tomogram": tomogram_scene,
+    "simulated tilt series": tilt_scene,
+}
 REAL: Mapping[str, tuple[str, Callable[[str, Path], Scene]]] = {
     "fei-extended.mrc": ("micrograph FEI1", micrograph),
     "epu2.9_example.mrc": ("micrograph FEI2", micrograph),
@@ -255,12 +263,14 @@ REAL: Mapping[str, tuple[str, Callable[[str, Path], Scene]]] = {
 }
 
 
-def scenes(directory: Path, data: Sequence[Path]) -> Iterator[Scene]:
-    """The simulations, and what real data there are."""
-    yield from simulations(directory)
+def scenes(directory: Path, data: Sequence[Path], only: str) -> Iterator[Scene]:
+    """The simulations, and what real data there are, with this text in their name."""
+    for name, simulate in SIMULATED.items():
+        if only in name:
+            yield simulate(name, directory)
     for file, (name, make) in REAL.items():
-        for path in sorted(found for folder in data for found in folder.rglob(file))[:1]:
-            yield make(name, path)
+        if only in name:
+            yield from (make(name, path) for path in sorted(p for folder in data for p in folder.rglob(file))[:1])
 
 
 def main() -> None:
@@ -274,9 +284,7 @@ def main() -> None:
     ways = dict(way.split("=", 1) for way in given.ways) if given.ways else WAYS
     print("| data | way | CNR | feature over grain | spread |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as directory:
-        for scene in scenes(Path(directory), given.data):
-            if given.only not in scene.name:
-                continue
+        for scene in scenes(Path(directory), given.data, given.only):
             upside_down = is_upside_down(scene.path, scene.section)
             for name, options in ways.items():
                 frame = shown(scene.path, scene.section, options.split())

@@ -58,6 +58,11 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         dtype=header.layout.section_dtype,
         row0_at_bottom=not header.row0_is_top,
         voxel_size_A=voxel_size_A,
+        storage={
+            "dialect": _dialect(container, header),
+            "byte order": f"{header.byte_order_name}-endian",
+            "mode": _mode(header),
+        },
         header=_summary(container, header, sources, count),
         kind=_kind(header, suffix_kind, tilts),
         kind_by_name=suffix_kind is not None,
@@ -113,15 +118,22 @@ def _kind(header: Header, suffix_kind: VolumeKind | None, tilts: Tilts | None) -
     return "volume stack" if 401 <= header.ispg <= 630 else "image stack"
 
 
+def _dialect(container: str, header: Header) -> str:
+    return f"{header.dialect}, in {container}" if container else header.dialect
+
+
+def _mode(header: Header) -> str:
+    return f"{header.mode} ({MODES[header.mode].name}{', ' if header.sign_reason else ''}{header.sign_reason})"
+
+
 def _summary(container: str, header: Header, sources: Sequence[Metadata], count: int) -> dict[str, object]:
-    mode = f"{header.mode} ({MODES[header.mode].name}{', ' if header.sign_reason else ''}{header.sign_reason})"
     summary: dict[str, object] = {
-        "dialect": f"{header.dialect}, in {container}" if container else header.dialect,
+        "dialect": _dialect(container, header),
         "nx": header.layout.columns,
         "ny": header.layout.rows,
         "nz": header.nz,
-        "mode": mode,
-        "byte_order": "little" if header.byte_order == "<" else "big",
+        "mode": _mode(header),
+        "byte_order": header.byte_order_name,
         "machst": header.machst,
         "voxel_size_A": header.voxel_size_A if any(header.voxel_size_A) else None,
         "axes": list(header.axes),

@@ -101,6 +101,11 @@ class Header:
         return HEADER_BYTES + self.extended_bytes
 
     @property
+    def byte_order_name(self) -> str:
+        """In a word: little or big."""
+        return "little" if self.byte_order == "<" else "big"
+
+    @property
     def spacing_A(self) -> VoxelSize | None:
         """The voxel size along (columns, rows, sections), which need not be x, y and z; None without a pixel size."""
         column, row, section = (self.voxel_size_A[axis] for axis in _directions(self.axes))
