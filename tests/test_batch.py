@@ -427,7 +427,7 @@ def test_a_directory_in_place_of_a_movie_or_picture_is_named_before_the_conversi
     for options in (("--dry-run",), ("--overwrite",), ()):
         assert run(stacks, out, "--contact-sheet", *options) == 1
         said = capsys.readouterr().err
-        assert f"{out}/{name}: is a directory, where a file is to be written; rename it, or take another" in said
+        assert f"the directory {out}/{name} is where a file belongs; rename it, or take another OUTPUT_DIR" in said
         assert "1 failed" in said
     assert names(out) == [".mrc2movie/b.avi.json", "b.avi", "b.contact.png"]
 

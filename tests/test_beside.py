@@ -43,6 +43,11 @@ def means(frame: NDArray[np.uint8], parts: int) -> NDArray[np.float64]:
     return np.asarray(frame.reshape(rows // parts, parts, columns // parts, parts).mean(axis=(1, 3)))
 
 
+def enlarged(frame: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
+    """Every pixel a square of so many pixels a side."""
+    return frame.repeat(times, axis=0).repeat(times, axis=1)
+
+
 def cells(sheet: NDArray[Any], shown: list[NDArray[np.uint8]]) -> list[tuple[int, int]]:
     """Where in a contact sheet each frame stands, pixel by pixel, (row, column); fails where it does not."""
     places = []
@@ -89,9 +94,15 @@ def test_the_thumbnail_is_the_middle_section_with_its_aspect_and_without_labels(
     assert np.abs(found - expected).max() <= 1
 
 
-def test_a_thumbnail_is_never_larger_than_the_section(tmp_path: Path) -> None:
+def test_a_thumbnail_of_a_small_section_is_enlarged_by_a_whole_factor_to_be_seen(tmp_path: Path) -> None:
     source = noise(tmp_path / "a.mrc", 3, 40, 60)
     assert run("--thumbnail", source, tmp_path / "out", *LOSSLESS) == 0
+    assert np.array_equal(picture(tmp_path / "out/a.png"), enlarged(frames(tmp_path / "out/a.avi")[1], 5))
+
+
+def test_a_thumbnail_is_never_larger_than_it_was_asked_for(tmp_path: Path) -> None:
+    source = noise(tmp_path / "a.mrc", 3, 40, 60)
+    assert run("--thumbnail", "119", source, tmp_path / "out", *LOSSLESS) == 0
     assert np.array_equal(picture(tmp_path / "out/a.png"), frames(tmp_path / "out/a.avi")[1])
 
 
@@ -101,7 +112,7 @@ def test_the_middle_is_that_of_the_sections_shown(tmp_path: Path, options: tuple
     (tmp_path / "a.rawtlt").write_text("\n".join(map(str, (0, 3, -3, -6, 6, 9, -9, -12, 12))))
     assert run(source, tmp_path / "out", *LOSSLESS, "--playback=forward", "--thumbnail", *options) == 0
     shown = frames(tmp_path / "out/a.avi")
-    assert np.array_equal(picture(tmp_path / "out/a.png"), shown[len(shown) // 2])
+    assert np.array_equal(picture(tmp_path / "out/a.png"), enlarged(shown[len(shown) // 2], 9))
 
 
 def test_pictures_of_colour_are_in_colour(tmp_path: Path) -> None:
@@ -112,8 +123,9 @@ def test_pictures_of_colour_are_in_colour(tmp_path: Path) -> None:
     options = ("--range", "0,255", "--thumbnail", "--contact-sheet")
     assert run(tmp_path / "a.mrc", tmp_path / "out", *LOSSLESS, *options) == 0
     shown = coloured_frames(tmp_path / "out/a.avi")
-    assert np.array_equal(picture(tmp_path / "out/a.png"), shown[1])
-    assert len(cells(picture(tmp_path / "out/a.contact.png"), shown)) == 2
+    large = [enlarged(frame, 3) for frame in shown]
+    assert np.array_equal(picture(tmp_path / "out/a.png"), large[1])
+    assert len(cells(picture(tmp_path / "out/a.contact.png"), large)) == 2
 
 
 # The contact sheet
@@ -128,11 +140,11 @@ def test_the_contact_sheet_is_a_grid_of_evenly_spaced_sections_with_their_number
     assert run(source, tmp_path / "out", *LOSSLESS, *options) == 0
     assert run(source, tmp_path / "plain", *LOSSLESS, *options[:3], "--playback=forward") == 0
     sheet, shown = picture(tmp_path / "out/a.contact.png"), frames(tmp_path / "plain/a.avi")
-    places = cells(sheet, [shown[number] for number in numbers])
+    places = cells(sheet, [enlarged(shown[number], 2) for number in numbers])
     assert places == sorted(places)
     assert len(places) == len({row for row, _ in places}) * len({column for _, column in places}) or count == 7
     texts = [str(number) for number in range(count + 2)]
-    assert [caption(sheet, place, (60, 90), texts) for place in places] == [str(number + 2) for number in numbers]
+    assert [caption(sheet, place, (120, 180), texts) for place in places] == [str(number + 2) for number in numbers]
 
 
 def test_the_captions_of_a_tilt_series_are_its_tilts(tmp_path: Path) -> None:
@@ -140,9 +152,9 @@ def test_the_captions_of_a_tilt_series_are_its_tilts(tmp_path: Path) -> None:
     (tmp_path / "a.rawtlt").write_text("0\n3\n-3\n-60.04\n")
     assert run(source, tmp_path / "out", *LOSSLESS, "--playback=forward", "--contact-sheet") == 0
     sheet = picture(tmp_path / "out/a.contact.png")
-    places = cells(sheet, frames(tmp_path / "out/a.avi"))
+    places = cells(sheet, [enlarged(frame, 2) for frame in frames(tmp_path / "out/a.avi")])
     texts = ["−60.0°", "−3.0°", "0.0°", "3.0°", "60.0°"]  # noqa: RUF001
-    assert [caption(sheet, place, (60, 90), texts) for place in places] == texts[:4]
+    assert [caption(sheet, place, (120, 180), texts) for place in places] == texts[:4]
 
 
 @pytest.mark.parametrize("shape", [(20, 30, 900), (20, 900, 30), (3, 1, 1), (20, 2000, 2000)])
@@ -189,7 +201,7 @@ def test_a_picture_that_is_missing_changed_or_of_another_size_is_made_anew(
     assert closing(capsys, source, out, "--thumbnail", "--contact-sheet") == "1 converted"
     (out / "a.png").write_bytes(b"other")
     assert closing(capsys, source, out, "--thumbnail") == "1 converted"
-    assert picture(out / "a.png").shape == (60, 80)
+    assert picture(out / "a.png").shape == (180, 240)
     # The contact sheet was not asked for this time, but still shows what the movie does.
     assert closing(capsys, source, out, "--contact-sheet", "--thumbnail") == "1 up to date"
 
@@ -297,7 +309,7 @@ def test_a_picture_gets_its_name_when_it_is_whole(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "replace", looking)
     assert run(source, out, "--thumbnail") == 0
     (entries, shape) = seen[0]
-    assert shape == (60, 80)
+    assert shape == (180, 240)
     assert [name for name in entries if not name.startswith(".")] == []
 
 

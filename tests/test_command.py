@@ -127,7 +127,7 @@ def test_cprofile_shows_the_stages_by_name(tmp_path: Path) -> None:
     write_mrc(tmp_path / "a.mrc", ramp())
     profiler = [sys.executable, "-m", "cProfile", "-s", "cumtime", "-m", "mrc2movie"]
     result = subprocess.run([*profiler, tmp_path, tmp_path / "out"], capture_output=True, text=True, check=True)
-    for stage in ("(convert_claimed)", "(measure)", "(write_movie)", "(verify)", "(open_volume)", "(choose_range)"):
+    for stage in ("(convert_claimed)", "(measure)", "(make)", "(verify)", "(open_volume)", "(choose_range)"):
         assert stage in result.stdout
 
 

@@ -8,7 +8,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
-from mrc2movie.picture.deconvolution import Deconvolution, auto_range, keep_constant_areas, tiles
+from mrc2movie.picture.auto_range import auto_range
+from mrc2movie.picture.deconvolution import Deconvolution
+from mrc2movie.picture.local_contrast import keep_constant_areas, tiles
 
 rng = np.random.default_rng(11)
 

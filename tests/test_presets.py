@@ -17,8 +17,9 @@ from mrc2movie.options.settings import OPTIONS, Settings
 rng = np.random.default_rng(6)
 
 SPELT_OUT = {
-    "tilt": "--format mp4 --fps 4 --order tilt --match-mean --label tilt --max-size 1024",
-    "tomogram": "--format mp4 --fps 8 --average 5 --max-size 1024 --scale-bar",
+    "tilt": "--format mp4 --fps 4 --order tilt --match-mean --label tilt --max-size 1024 --min-size 256 --smooth 1.5 "
+    "--clip-limit 1.2",
+    "tomogram": "--format mp4 --fps 8 --average 5 --max-size 1024 --min-size 256 --deconv --clip-limit 0 --scale-bar",
 }
 
 
@@ -43,7 +44,7 @@ def dose_symmetric(directory: Path, name: str, rows: int = 96, columns: int = 12
 
 @pytest.mark.parametrize("preset", SPELT_OUT)
 def test_a_preset_does_what_its_options_do(tmp_path: Path, preset: str) -> None:
-    source = dose_symmetric(tmp_path, "in.mrc")
+    source = dose_symmetric(tmp_path, "in.mrc", 192, 256)
     assert run(source, tmp_path / "preset", "--preset", preset) == 0
     assert run(source, tmp_path / "options", *SPELT_OUT[preset].split()) == 0
     movies = [tmp_path / directory / "in.mp4" for directory in ("preset", "options")]
@@ -165,8 +166,11 @@ def area_means(section: NDArray[Any], times: int, parts: int) -> NDArray[np.floa
     return np.asarray(fine.reshape(rows // parts, parts, columns // parts, parts).mean(axis=(1, 3)))
 
 
-PLAIN = ("--codec", "FFV1", "--playback", "forward", "--clip-limit", "0", "--range", "minmax", "--flip", "yes")
-"""What the pipelines show has neither local contrast nor loss, for a comparison of pixels."""
+PLAIN = (
+    *("--codec", "FFV1", "--playback", "forward", "--clip-limit", "0", "--range", "minmax", "--flip", "yes"),
+    *("--smooth", "0", "--no-deconv"),
+)
+"""What the pipelines show is neither filtered nor compressed with loss, for a comparison of pixels."""
 
 
 def test_tomogram_is_the_movie_of_the_pipeline_with_all_sections_and_the_aspect(tmp_path: Path) -> None:
@@ -206,3 +210,87 @@ def test_tilt_is_the_movie_of_the_pipeline_with_all_sections_and_the_aspect(tmp_
     shown = reference(expected, expected.min(), expected.max())
     assert np.abs(np.subtract(found, shown, dtype=int)).max() <= 1
     assert np.ptp([frame.mean() for frame in found]) < 1
+
+
+# What of a preset does not fit a file
+
+
+def settled(tmp_path: Path, source: Path, *options: str) -> tuple[list[NDArray[np.uint8]], str]:
+    """The lossless frames under a preset, and the log."""
+    words = ("--codec=FFV1", "--playback=forward", "--label=none", "--no-scale-bar", "--overwrite")
+    assert run(source, tmp_path / "out", *words, *options) == 0
+    return frames(tmp_path / "out" / "a.avi"), (tmp_path / "out" / "mrc2movie.log").read_text()
+
+
+def labels(*shape: int) -> NDArray[np.int16]:
+    """A segmentation: cubes of two labels on an empty ground."""
+    found = np.zeros(shape, np.int16)
+    found[:, 20:60, 30:70], found[4:, 90:120, 80:110] = 1, 2
+    return found
+
+
+@pytest.mark.parametrize("preset", ["tilt", "tomogram", "auto"])
+def test_labels_are_neither_averaged_nor_smoothed_nor_equalised(tmp_path: Path, preset: str) -> None:
+    voxels = labels(12, 300, 280)
+    source = write(tmp_path / "a.rec", voxels, 10)
+    found, log = settled(tmp_path, source, "--preset", preset)
+    assert np.array_equal(found, reference(voxels, 0, 2))
+    assert "a volume of labels: neither averaged nor smoothed" in log
+    smoothed, _ = settled(tmp_path, source, "--preset", preset, "--smooth", "2")
+    assert len(np.unique(smoothed)) > 20  # what is given holds
+
+
+def test_counted_electrons_are_no_labels(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.rec", rng.poisson(0.1, (12, 300, 280)).astype(np.int16), 10)
+    assert "labels" not in settled(tmp_path, source, "--preset", "tomogram")[1]
+
+
+def test_dark_field_keeps_its_ratios(tmp_path: Path) -> None:
+    """Half of the voxels are nearly black, and the others rise with the mass: no local contrast under a preset."""
+    image = rng.normal(100, 5, (1, 300, 300))
+    image[:, 100:200, 100:200] += 20 * np.arange(100)
+    source = write(tmp_path / "a.mrc", image.astype(np.float32), 10)
+    found, _ = settled(tmp_path, source, "--preset", "tilt")
+    assert np.array_equal(found, settled(tmp_path, source, "--preset", "tilt", "--clip-limit", "0")[0])
+    assert not np.array_equal(found, settled(tmp_path, source, "--preset", "tilt", "--clip-limit", "1.2")[0])
+
+
+@pytest.mark.parametrize(("size_A", "deconvolved"), [(0, False), (1, False), (10, True), (200, False)])
+def test_a_tomogram_is_deconvolved_where_its_voxel_size_is_plausible_and_smoothed_elsewhere(
+    tmp_path: Path, size_A: float, deconvolved: bool
+) -> None:
+    source = write(tmp_path / "a.rec", rng.normal(0, 1, (9, 256, 256)).astype(np.float32), size_A)
+    found, log = settled(tmp_path, source, "--preset", "tomogram")
+    options = ("--deconv",) if deconvolved else ("--smooth", "1.5", "--no-deconv")
+    expected, _ = settled(tmp_path, source, "--average=5", "--clip-limit=0", *options)
+    assert np.array_equal(found, expected)
+    assert ("deconvolved at 4 µm defocus (assumed), 300 kV and Cs 2.7 mm" in log) is deconvolved
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "header", "why"),
+    [
+        ("a.mrc", (5, 64, 64), {"ispg": 0}, "5 sections of 64 x 64 are particles, and none fits"),
+        ("a.mrc", (1, 300, 400), {"ispg": 0}, "takes tilt: it is a single image"),
+        ("a.map", (64, 64, 64), {"ispg": 1}, "takes tomogram: 64 sections of 64 x 64 are the map of a particle"),
+        ("a.mrc", (20, 64, 96), {"ispg": 1}, "takes tomogram: 20 sections of 96 x 64 have the shape of a volume"),
+    ],
+)
+def test_auto_knows_particles_images_and_maps(
+    tmp_path: Path, name: str, shape: tuple[int, int, int], header: dict[str, int], why: str
+) -> None:
+    source = write(tmp_path / name, rng.normal(0, 9, shape).astype(np.float32), 3, **header)
+    _, log = settled(tmp_path, source, "--preset", "auto")
+    assert f"--preset auto{'' if why.startswith('takes') else ':'} {why}" in log
+    assert "WARNING" not in log
+    found = record(tmp_path / "out" / "a.avi")
+    if shape[0] == 64:
+        assert "deconvolved" not in log
+    elif shape[0] == 20:
+        assert found["preset"] == "tomogram"
+
+
+def test_auto_takes_no_preset_where_the_tilts_are_all_alike(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mrc", rng.normal(0, 9, (6, 64, 96)).astype(np.float32), 3, ispg=0)
+    (tmp_path / "a.rawtlt").write_text("12.0\n" * 6)
+    assert "--preset auto: its tilts are all alike" in settled(tmp_path, source, "--preset", "auto")[1]

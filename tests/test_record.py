@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from faults import closing_line, installed, mounted, stacks, tree, unfinished, voxels
 from movies import run, write_mrc
-from mrc_bytes import mrc, ramp, write
 
 DAMAGES = {
     "empty": b"",
@@ -188,15 +187,6 @@ def test_a_record_whose_values_are_of_any_kind_never_meets_a_bug(
     assert statuses == {0, 1}  # up to date or damaged, and another's
 
 
-def test_an_extended_header_that_is_nested_deep_goes_into_the_record(tmp_path: Path) -> None:
-    extended = json.dumps(nested(700)).encode()
-    source = write(tmp_path / "a.mrc", mrc(ramp(2, 4, 4), 1, exttyp=b"json", extended=extended))
-    for _ in range(2):
-        assert run(source, tmp_path / "out") == 0
-    record = json.loads((tmp_path / "out" / ".mrc2movie" / "a.avi.json").read_text())
-    assert record["header"]["document"] == json.loads(extended)
-
-
 # The input
 
 
@@ -286,7 +276,8 @@ def test_the_record_of_a_movie_that_is_up_to_date_is_read_once(tmp_path: Path, m
     read_text = Path.read_text
 
     def counting(path: Path, *given: Any, **named: Any) -> str:
-        reads.append(path.name)
+        if path.suffix == ".json":
+            reads.append(path.name)
         return read_text(path, *given, **named)
 
     monkeypatch.setattr(Path, "read_text", counting)

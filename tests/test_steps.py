@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
 from mrc2movie.conversion.preparation import preparation
+from mrc2movie.picture.deconvolution import Deconvolution
 from mrc2movie.picture.filters import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Step
 
 rng = np.random.default_rng(3)
@@ -100,7 +101,7 @@ def test_lowpass_counts_in_angstrom_of_the_picture_shown(tmp_path: Path) -> None
     voxels = rng.normal(0, 1, (1, 64, 64)).astype(np.float32)
     expected = lowpassed(binned(voxels, 2)[0], 80 / 20)
     for options, size in ((("--pixel-size", "10"), 0), ((), 10), (("--pixel-size", "10"), 77)):
-        found = shown(tmp_path, voxels, "--bin", "2", "--lowpass", "80", *options, voxel_size_A=size)
+        found = shown(tmp_path, voxels, "--bin=2", "--lowpass=80", "--range=minmax", *options, voxel_size_A=size)
         difference = np.subtract(found, reference(expected[None], expected.min(), expected.max()), dtype=int)
         assert np.abs(difference).max() <= 2
 
@@ -146,7 +147,7 @@ def test_match_mean_shifts_every_section_to_the_common_mean(tmp_path: Path) -> N
     )
     shifted = voxels - voxels.mean(axis=(1, 2), keepdims=True) + voxels.mean()
     expected = reference(shifted, shifted.min(), shifted.max())
-    found = shown(tmp_path, voxels, "--match-mean")
+    found = shown(tmp_path, voxels, "--match-mean", "--range=minmax")
     assert np.abs(np.subtract(found, expected, dtype=int)).max() <= 1
     assert {0, 255} <= set(np.unique(found))
     assert np.ptp([frame.mean() for frame in found]) < 1
@@ -306,3 +307,38 @@ def test_small_contrast_on_a_large_offset_is_shown(tmp_path: Path) -> None:
     made = convert(write_mrc(tmp_path / "in.mrc", voxels), tmp_path / "in.avi", Settings(average=5))
     low, high = made.record.grey_range
     assert high - low > 5
+
+
+def test_smooth_is_a_gaussian_in_pixels_of_the_smaller_picture(tmp_path: Path) -> None:
+    voxels = rng.normal(0, 1, (1, 64, 64)).astype(np.float32)
+    expected = lowpassed(binned(voxels, 2)[0], 1.5 / HALF_AMPLITUDE)
+    found = shown(tmp_path, voxels, "--bin=2", "--smooth=1.5", "--range=minmax")
+    assert np.abs(np.subtract(found, reference(expected[None], expected.min(), expected.max()), dtype=int)).max() <= 2
+
+
+def test_smooth_and_lowpass_together_are_one_gaussian() -> None:
+    (step,) = preparation(described(1, 64, 64, (10.0, 10.0, 5.0)), Settings(lowpass=100, smooth=3)).steps
+    assert isinstance(step, Lowpass)
+    assert_allclose(step.deviations, np.hypot(HALF_AMPLITUDE * 10, 3))
+
+
+def test_deconv_takes_the_defocus_that_is_given_else_that_of_the_sidecar_else_4(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voxels = rng.normal(0, 1, (2, 64, 64)).astype(np.float32)
+    for options, mdoc, defocus, origin in (
+        ((), "", 4.0, "assumed"),
+        ((), "TargetDefocus = -3\nDefocus = 0.2\n", 3.0, "in.mrc.mdoc"),
+        (("--defocus=2.5",), "TargetDefocus = -3\n", 2.5, "--defocus"),
+    ):
+        (tmp_path / "in.mrc.mdoc").write_text("".join(f"[ZValue = {z}]\nTiltAngle = 0\n{mdoc}" for z in range(2)))
+        found = shown(tmp_path, voxels, "--deconv", "--range=minmax", *options, voxel_size_A=8)
+        step = Deconvolution((8.0, 8.0), defocus)
+        expected = np.stack([np.asarray(step(section)) for section in voxels])
+        assert np.abs(np.subtract(found, reference(expected, expected.min(), expected.max()), dtype=int)).max() <= 1
+        assert f"deconvolved at {defocus:g} µm defocus ({origin}), 300 kV and Cs 2.7 mm" in capsys.readouterr().err
+
+
+def test_deconv_without_a_voxel_size_fails_with_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "out", "--deconv") == 1
+    assert "has no voxel size, which --deconv needs; give it with --pixel-size" in capsys.readouterr().err

@@ -10,13 +10,13 @@ from pathlib import Path
 from mrc2movie import __version__
 from mrc2movie.conversion.encode import Movie, make
 from mrc2movie.conversion.measure import measure
+from mrc2movie.conversion.preparation import render_options
 from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.conversion.sections import SectionProgress
 from mrc2movie.errors import InputError, UsageError, about
 from mrc2movie.options.codecs import FORMATS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.labels import plan_labels
-from mrc2movie.picture.render import RenderOptions
 from mrc2movie.picture.selection import reverse_pass
 from mrc2movie.processors import available_processors
 from mrc2movie.readers import open_volume
@@ -103,18 +103,11 @@ def convert_claimed(
         _along_axis(file, settings, workers, claim.directory, progress) as volume,
         workers,
     ):
-        asked, (settings, preset_notes) = settings, settle(settings, file.description)
+        asked, (settings, preset_notes) = settings, settle(settings, file)
         measured = measure(volume, settings, workers, progress)
         sections, grey_range = measured.sections, measured.grey_range
         description, selection, prepared = sections.description, sections.selection, sections.preparation
-        options = RenderOptions(
-            grey_range=grey_range,
-            row0_at_bottom=prepared.geometry.row0_at_bottom,
-            clip_limit=settings.clip_limit,
-            tile_grid_size=settings.tile_grid_size,
-            invert=settings.invert,
-            shifts=measured.shifts,
-        )
+        options = render_options(settings, grey_range, measured.shifts, prepared)
         labels = plan_labels(
             settings.label.split(",") if settings.label else (),
             settings.scale_bar,
@@ -125,7 +118,7 @@ def convert_claimed(
         )
         stills = Stills(settings.thumbnail, settings.contact_sheet, description, selection)
         with about(target), claim.naming_the_cause():
-            writer = open_movie(claim.hidden, prepared.shape, settings, workers.count, target.stem)
+            writer = open_movie(claim.hidden, prepared.frame_shape, settings, workers.count, target.stem)
             count = len(selection.places)
             movie = Movie(writer, labels, count, reverse_pass(count, settings.playback), claim, workers, sections.watch)
             make((stills, movie), sections, options)  # stills first: the movie draws its labels on the frame

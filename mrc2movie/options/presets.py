@@ -2,29 +2,34 @@
 
 from collections.abc import Mapping
 
+_BOTH: Mapping[str, object] = {"format": "mp4", "max_size": 1024, "min_size": 256}
+
 PRESETS: Mapping[str, Mapping[str, object]] = {
     "tilt": {
-        "format": "mp4",
+        **_BOTH,
         "fps": 4.0,
         "order": "tilt",
         "match_mean": True,
         "label": "tilt",
-        "max_size": 1024,
+        "smooth": 1.5,
+        "clip_limit": 1.2,
     },
     "tomogram": {
-        "format": "mp4",
+        **_BOTH,
         "fps": 8.0,
         "average": 5,
-        "max_size": 1024,
+        "deconv": True,
+        "clip_limit": 0.0,
         "scale_bar": True,
     },
 }
-"""What each preset stands for: the movies of tilt series and of reconstructions that an electron-microscopy facility
-shows its users."""
+"""The movies of tilt series and of reconstructions that an electron-microscopy facility shows its users. Smoothing and
+deconvolution, with little local contrast or none, are what an expert would choose (``tests/benchmarks/picture.py``)."""
 
-AUTO_PRESET: Mapping[str, object] = {
-    name: value for name, value in PRESETS["tilt"].items() if PRESETS["tomogram"].get(name) == value
-}
+SMOOTH_INSTEAD = 1.5
+"""What ``tomogram`` smooths with where no voxel size is known, which the deconvolution needs."""
+
+AUTO_PRESET: Mapping[str, object] = _BOTH
 """What ``auto`` stands for before a file is opened, and for files that fit no preset: what the presets share."""
 
 

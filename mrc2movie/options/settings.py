@@ -168,8 +168,9 @@ class Settings:
         ),
         "picture",
         "what becomes black and white: auto, minmax, percentile:P,Q, sigma:K (mean -/+ K standard deviations), "
-        "mad:K (median -/+ K robust ones) or LOW,HIGH (--range=-50,200 for a negative bound); auto is minmax "
-        "unless outliers stretch it",
+        "mad:K (median -/+ K robust ones) or LOW,HIGH (--range=-50,200 for a negative bound); auto leaves "
+        "out one voxel in a thousand at each end of noisy data, more where gold stretches them, and shows what is "
+        "sparse whole",
     )
     match_mean: bool = _option(
         False,
@@ -185,7 +186,11 @@ class Settings:
         "how much local contrast (CLAHE) may amplify; 0 switches it off",
     )
     tile_grid_size: int = _option(
-        8, kinds.number(int, 1, 256, "N"), "picture", "local contrast works on N x N tiles of the picture"
+        8,
+        kinds.number(int, 1, 256, "N"),
+        "picture",
+        "local contrast works on N x N tiles of the picture",
+        "8, fewer where a tile would have less than 64 pixels a side, and no local contrast where no two fit",
     )
     mode0: Literal["auto", "signed", "unsigned"] = _option(
         "auto",
@@ -229,6 +234,47 @@ class Settings:
         "smooth each section with a Gaussian that leaves half of the amplitude at this resolution, in Angstrom; needs "
         "a voxel size",
         "no smoothing",
+    )
+    smooth: float | None = _option(
+        None,
+        kinds.number(float, 0, 100, "PIXELS"),
+        "picture",
+        "smooth each section with a Gaussian of this standard deviation in pixels, after --bin and --max-size; 0 is "
+        "none",
+        "no smoothing",
+    )
+    deconv: bool = _option(
+        False,
+        kinds.flag(),
+        "picture",
+        "undo the contrast transfer of the microscope in each section, with the Wiener filter of Warp and IsoNet, "
+        "which makes tomograms clearer; needs a voxel size",
+    )
+    defocus: float | None = _option(
+        None,
+        kinds.number(float, 0.1, 30, "MICROMETRES"),
+        "picture",
+        "the under-focus for --deconv; 1 µm more or less hardly matters",
+        "what the file or its sidecar says, else 4",
+    )
+    deconv_strength: float = _option(
+        1.0, kinds.number(float, 0, 3, "S"), "picture", "for --deconv: the signal-to-noise ratio is 10^(3 S) at first"
+    )
+    deconv_falloff: float = _option(
+        1.0, kinds.number(float, 0, 10, "F"), "picture", "for --deconv: how fast the signal-to-noise ratio falls"
+    )
+    deconv_highpass: float = _option(
+        300.0,
+        kinds.number(float, 1, 1_000_000, "ANGSTROM"),
+        "picture",
+        "for --deconv: waves longer than this are damped",
+    )
+    min_size: int | None = _option(
+        None,
+        kinds.number(int, 1, 4096, "PIXELS"),
+        "picture",
+        "enlarge smaller pictures by a whole factor, so that their long side is at least this many pixels",
+        "pixel by pixel",
     )
     pixel_size: float | None = _option(
         None,

@@ -10,19 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mrc2movie.picture.auto_range import auto_range
 from mrc2movie.picture.grey_rule import GreyRule
 
 SAMPLE_VOXELS = 4_000_000
 """The robust statistics come from at least this many voxels (all of them where there are fewer)."""
 
-CENTRAL_PERCENTILES = (0.1, 99.9)
-STRETCHED = 3.0
-MARGIN = 0.25
-"""The rule ``auto``: outliers stretch minimum and maximum when these lie more than STRETCHED times as far apart as
-the CENTRAL_PERCENTILES, between which 99.8 % of the voxels are. Then these percentiles, moved apart by MARGIN of
-their distance at each end but never beyond minimum and maximum, are the grey range. Gaussian noise is safe: the
-extremes of 10^10 normal voxels are 2.1 times as far apart as these percentiles. A real micrograph with hot pixels
-(302..45804, 99.8 % between 1810 and 5591) is 12 times as wide."""
+DARK_GROUND = 0.2
+"""Share of the grey range. Where half of the voxels are below it, a few bright features stand on a dark ground: a
+dark-field image, whose values rise with the mass. The median of cryo-EM data lies near the middle."""
 
 MID_GREY = 128
 _OPENCV_DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
@@ -59,6 +55,7 @@ class GreyRange:
         high: This value and all above become 255.
         saturates: Whether finite voxels lie outside.
         nonfinite: Whether NaN or infinite voxels occur; they become 0.
+        ground_is_dark: Whether half of the voxels are in the darkest part of the range, see `DARK_GROUND`.
         notes: What the user may want to know about the choice.
         warnings: What the user should know about the data.
     """
@@ -67,6 +64,7 @@ class GreyRange:
     high: float
     saturates: bool = True
     nonfinite: bool = False
+    ground_is_dark: bool = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -199,7 +197,7 @@ def _of_all(minimum: float, maximum: float, nonfinite: int, sample: NDArray[np.g
 
 
 def choose_range(statistics: Statistics, rule: GreyRule, rounding: float = 0.0) -> GreyRange:
-    """The grey range of a movie; see `STRETCHED` for what ``auto`` does.
+    """The grey range of a movie; see `auto_range` for what ``auto`` does.
 
     A rule that gives no width (a percentile of data that are mostly zero) falls back to minimum and maximum.
 
@@ -220,14 +218,11 @@ def choose_range(statistics: Statistics, rule: GreyRule, rounding: float = 0.0) 
     low, high = minimum, maximum
     match rule.kind:
         case "auto":
-            inner_low, inner_high = _percentiles(statistics.sample, *CENTRAL_PERCENTILES)
-            width = inner_high - inner_low
-            if 0 < STRETCHED * width < maximum - minimum:
-                low = max(minimum, inner_low - MARGIN * width)
-                high = min(maximum, inner_high + MARGIN * width)
+            low, high, why = auto_range(statistics.sample, minimum, maximum)
+            if why:
                 notes.append(
-                    f"outliers stretch the values to {minimum:g} … {maximum:g}, so the grey range is "
-                    f"{low:g} … {high:g} (--range minmax shows all)"
+                    f"the values go from {minimum:g} to {maximum:g}, the grey range is {low:g} … {high:g}: {why} "
+                    "(--range minmax shows all)"
                 )
         case "percentile":
             low, high = _percentiles(statistics.sample, *rule.values)
@@ -248,8 +243,15 @@ def choose_range(statistics: Statistics, rule: GreyRule, rounding: float = 0.0) 
     if not low < high:
         warnings.append(f"the range rule finds no width at {low:g}: minimum and maximum serve instead")
         low, high = minimum, maximum
-    saturates = low > minimum or high < maximum
-    return GreyRange(low, high, saturates, nonfinite, tuple(notes), tuple(warnings))
+    return GreyRange(
+        low,
+        high,
+        saturates=low > minimum or high < maximum,
+        nonfinite=nonfinite,
+        ground_is_dark=_percentiles(statistics.sample, 50)[0] - low < DARK_GROUND * (high - low),
+        notes=tuple(notes),
+        warnings=tuple(warnings),
+    )
 
 
 def _percentiles(ascending: NDArray[np.generic], *percentiles: float) -> list[float]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.picture.greys import GreyRange, not_finite, to_8bit
+from mrc2movie.picture.local_contrast import keep_constant_areas
 
 Frame: TypeAlias = NDArray[np.uint8]
 """(h, w) uint8, row 0 at the top of the picture; (h, w, 3) red, green, blue where in colour."""
@@ -22,17 +23,19 @@ class RenderOptions:
         grey_range: What becomes black and white.
         row0_at_bottom: Whether row 0 of a section is the bottom of the picture.
         clip_limit: Of CLAHE; 0 is none.
-        tile_grid_size: CLAHE works on so many tiles in each direction.
+        tiles: CLAHE works on so many tiles along (x, y).
         invert: Whether black is shown as white.
         shifts: What is to be added to the voxels at each position; nothing where it is empty.
+        enlarge: Each pixel becomes so many in each direction.
     """
 
     grey_range: GreyRange
     row0_at_bottom: bool
     clip_limit: float
-    tile_grid_size: int
+    tiles: tuple[int, int]
     invert: bool = False
     shifts: Sequence[float] = ()
+    enlarge: int = 1
 
 
 class Renderer:
@@ -53,9 +56,8 @@ class Renderer:
 
     def __init__(self, options: RenderOptions) -> None:
         self._options = options
-        tiles = (options.tile_grid_size, options.tile_grid_size)
         equalise = options.clip_limit > 0 and not options.grey_range.constant
-        self._clahe = cv2.createCLAHE(options.clip_limit, tiles) if equalise else None
+        self._clahe = cv2.createCLAHE(options.clip_limit, options.tiles) if equalise else None
         self._grey = np.empty(0, np.uint8)
         self._contrasted = np.empty(0, np.uint8)
 
@@ -73,12 +75,39 @@ class Renderer:
             cv2.bitwise_not(frame, frame)
         if options.grey_range.nonfinite and (options.invert or self._clahe is not None):
             frame[not_finite(section, options.row0_at_bottom)] = 0
-        return frame
+        return enlarged(frame, options.enlarge)
 
     def _equalised(self, frame: Frame) -> Frame:
         assert self._clahe is not None
         if frame.ndim == 2:
-            return np.asarray(self._clahe.apply(frame, self._contrasted), np.uint8)
-        lightness = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)  # only this is equalised, so that hues stay what they are
-        lightness[..., 0] = self._clahe.apply(lightness[..., 0])
-        return np.asarray(cv2.cvtColor(lightness, cv2.COLOR_YCrCb2RGB), np.uint8)
+            self._clahe.apply(frame, self._contrasted)
+            keep_constant_areas(frame, self._contrasted)
+            return self._contrasted
+        colours = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)
+        lightness = np.array(colours[..., 0], np.uint8)  # only this is equalised, so that hues stay what they are
+        contrasted = np.asarray(self._clahe.apply(lightness), np.uint8)
+        keep_constant_areas(lightness, contrasted)
+        colours[..., 0] = contrasted
+        return np.asarray(cv2.cvtColor(colours, cv2.COLOR_YCrCb2RGB), np.uint8)
+
+
+def enlarged(frame: Frame, factor: int) -> Frame:
+    """A frame whose pixels are squares of so many pixels, so that small pictures can be seen as they are."""
+    if factor == 1:
+        return frame
+    rows, columns = frame.shape[:2]
+    size = (columns * factor, rows * factor)
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def enlargement(shape: tuple[int, ...], at_least: int, at_most: int | None = None) -> int:
+    """By which whole factor a picture is enlarged.
+
+    Args:
+        shape: Of the picture: (rows, columns), or (rows, columns, 3).
+        at_least: Its long side becomes at least so many pixels, the fewest that a whole factor gives.
+        at_most: But not more than this, where given.
+    """
+    longest = max(shape[:2])
+    factor = -(-at_least // longest)
+    return max(1, min(factor, at_most // longest) if at_most else factor)

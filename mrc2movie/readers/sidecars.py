@@ -25,6 +25,7 @@ _MDOC_FIELDS = (
     ("Magnification", 0, "magnification"),
     ("PixelSpacing", 0, "pixel_size_A"),
     ("Defocus", 0, "defocus_um"),
+    ("TargetDefocus", 0, "target_defocus_um"),
     ("ExposureDose", 0, "dose_e_per_A2"),
     ("ExposureTime", 0, "exposure_s"),
     ("RotationAngle", 0, "tilt_axis_degrees"),

@@ -50,6 +50,23 @@ class Tilts:
 
 
 @dataclass(frozen=True)
+class Optics:
+    """What is known of the microscope.
+
+    Attributes:
+        defocus_um: Under-focus is positive; None where not known, as for the others.
+        voltage_kV: Of the beam.
+        cs_mm: Spherical aberration.
+        origin: Where the defocus was found.
+    """
+
+    defocus_um: float | None = None
+    voltage_kV: float | None = None
+    cs_mm: float | None = None
+    origin: str = ""
+
+
+@dataclass(frozen=True)
 class Description:
     """What the reader made of a file.
 
@@ -63,6 +80,7 @@ class Description:
         kind: What the sections are, as far as the file tells.
         kind_by_name: Whether its name tells that: headers often tell it wrongly.
         tilts: Their tilt angles, where known for every section.
+        optics: What is known of the microscope.
         colour: Whether sections are in colour, (y, x, 3) uint8.
         notes: What the user may want to know of how the file was read.
         warnings: What the user should know of it.
@@ -76,6 +94,7 @@ class Description:
     kind: VolumeKind = "image stack"
     kind_by_name: bool = False
     tilts: Tilts | None = None
+    optics: Optics = Optics()
     colour: bool = False
     storage: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -94,11 +113,13 @@ class Volume(ABC):
         path: The file.
         description: What the reader made of it; that of a compressed stream may still change, see `section`.
         scratch_bytes: Size of the scratch buffer that `Load` needs.
+        has_random_access: Whether a section in the middle costs no more than the first one.
     """
 
     path: Path
     description: Description
     scratch_bytes: int
+    has_random_access: bool = True
 
     @abstractmethod
     def expect(self, numbers: Iterable[int], rising: bool) -> None:

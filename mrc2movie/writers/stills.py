@@ -13,7 +13,7 @@ from mrc2movie.options.codecs import FORMATS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.filters import Shrink
 from mrc2movie.picture.labels import in_degrees, text_stamp
-from mrc2movie.picture.render import Frame
+from mrc2movie.picture.render import Frame, enlarged, enlargement
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description, Section
 from mrc2movie.store.artifact import Artifact, HiddenArtifact
@@ -29,6 +29,7 @@ CONTACT_SHEET = ".contact"
 _SUFFIXES = {"thumbnail": ".png", "contact_sheet": f"{CONTACT_SHEET}.png"}
 _CELLS = 20
 _CELL_SIDE = 240
+_SEEN = 256
 _GUTTER = 6
 _CAPTION_SIZE = 16
 _PROPORTION = 4 / 3
@@ -139,8 +140,8 @@ class Stills(Product):
         """Shrink the frames that are wanted; the part is their position, the thumbnail and the cell of the sheet."""
 
         def work(position: int, section: Section, frame: Frame) -> Part:
-            thumbnail = _shrunk(frame, self._size) if self._size and position == self._middle else None
-            cell = _shrunk(frame, _CELL_SIDE) if position in self._captions else None
+            thumbnail = _of_size(frame, self._size) if self._size and position == self._middle else None
+            cell = _of_size(frame, _CELL_SIDE) if position in self._captions else None
             return position, thumbnail, cell
 
         return work
@@ -177,8 +178,10 @@ def evenly_spaced(count: int, at_most: int) -> Sequence[int]:
     return [round(step * (count - 1) / (at_most - 1)) for step in range(at_most)]
 
 
-def _shrunk(frame: Frame, long_side: int) -> Frame:
-    return np.asarray(np.rint(Shrink(long_side)(frame)), np.uint8)
+def _of_size(frame: Frame, long_side: int) -> Frame:
+    """The frame with at most so many pixels a side; a small one enlarged by a whole factor, so that it can be seen."""
+    large = enlarged(frame, enlargement(frame.shape, _SEEN, long_side))
+    return np.asarray(np.rint(Shrink(long_side)(large)), np.uint8)
 
 
 def contact_sheet(cells: Sequence[Frame], captions: Sequence[str]) -> Frame:

@@ -82,7 +82,7 @@ def main() -> None:
     given = parser.parse_args()
     cv2.setNumThreads(1)
     low, high = map(float, GREY_RANGE.split(","))
-    rendering = RenderOptions(GreyRange(low, high), row0_at_bottom=True, clip_limit=2.0, tile_grid_size=8)
+    rendering = RenderOptions(GreyRange(low, high), row0_at_bottom=True, clip_limit=2.0, tiles=(8, 8))
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         sections = np.stack(list(tomogram_sections(given.size, given.sections)))

@@ -72,7 +72,7 @@ def rendered(sections: Sequence[NDArray[np.generic]]) -> list[Frame]:
     """With the contrast of the defaults, hot pixels left out."""
     sample = np.stack(sections)[:, ::3, ::3]
     low, high = np.percentile(sample, (0.05, 99.95))
-    renderer = Renderer(RenderOptions(GreyRange(float(low), float(high)), True, 2.0, 8))
+    renderer = Renderer(RenderOptions(GreyRange(float(low), float(high)), True, 2.0, (8, 8)))
     return [renderer(section).copy() for section in sections]
 
 

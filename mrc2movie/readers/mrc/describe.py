@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from mrc2movie.readers.mrc.extended import MOST_SECTIONS, Metadata
 from mrc2movie.readers.mrc.header import Header
 from mrc2movie.readers.mrc.voxels import MODES, Coding
 from mrc2movie.readers.sidecars import sidecar_metadata
-from mrc2movie.readers.volume import Description, Tilts, VolumeKind, VoxelSize
+from mrc2movie.readers.volume import Description, Optics, Tilts, VolumeKind, VoxelSize
 
 _KIND_OF_SUFFIX: dict[str, VolumeKind] = {
     ".st": "tilt series",
@@ -67,6 +68,7 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         kind=_kind(header, suffix_kind, tilts),
         kind_by_name=suffix_kind is not None,
         tilts=tilts,
+        optics=_optics(sources),
         colour=header.layout.coding is Coding.COLOUR,
         notes=tuple(notes),
         warnings=tuple(warnings),
@@ -102,6 +104,27 @@ def _pixel_size(sources: Sequence[Metadata]) -> VoxelSize | None:
         if size and size > 0:
             return (size, size, size)
     return None
+
+
+_DEFOCUS_UM = (0.1, 30.0)
+_VOLTAGE_KV = (20.0, 1250.0)
+"""What microscopes are used at: anything else is a field that nobody filled in, or another unit."""
+
+
+def _optics(sources: Sequence[Metadata]) -> Optics:
+    """The middle value of all sections; signs differ between programs, and nobody takes cryo-EM images over focus."""
+    defocus, origin = _usual(sources, ("target_defocus_um", "defocus_um"), _DEFOCUS_UM)
+    voltage, _ = _usual(sources, ("voltage_kV",), _VOLTAGE_KV)
+    return Optics(defocus_um=defocus, voltage_kV=voltage, origin=origin)
+
+
+def _usual(sources: Sequence[Metadata], names: Sequence[str], limits: tuple[float, float]) -> tuple[float | None, str]:
+    for name in names:
+        for metadata in sources:
+            values = [abs(value) for value in metadata.columns.get(name, ()) if value is not None]
+            if values and limits[0] <= (middle := median(values)) <= limits[1]:
+                return middle, metadata.origin
+    return None, ""
 
 
 def _kind(header: Header, suffix_kind: VolumeKind | None, tilts: Tilts | None) -> VolumeKind:

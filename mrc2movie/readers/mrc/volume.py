@@ -86,6 +86,7 @@ class MrcVolume(Volume):
 
     def __init__(self, source: Source, head: Head) -> None:
         self.path = source.path
+        self.has_random_access = not source.container
         self._source = source
         self._head = head
         self._settle(head.header)
