@@ -25,6 +25,10 @@ class Workers:
 
     Args:
         count: Threads.
+
+    Attributes:
+        count: Threads.
+        cancelled: Whether nothing more is begun.
     """
 
     def __init__(self, count: int) -> None:
@@ -34,7 +38,7 @@ class Workers:
         self._serial = itertools.count()
         self._threads: list[threading.Thread] = []
         self._idle = 0
-        self._cancelled = False
+        self.cancelled = False
 
     def share(self, rank: int = 0) -> "Share":
         """What one file uses of them.
@@ -52,7 +56,7 @@ class Workers:
         """
         future: Future[Result] = Future()
         with self._changed:
-            if self._cancelled:
+            if self.cancelled:
                 raise CancelledError
             heapq.heappush(self._queue, (rank, next(self._serial), future, function))
             if len(self._queue) > self._idle and len(self._threads) < self.count:
@@ -67,7 +71,7 @@ class Workers:
         while True:
             with self._changed:
                 self._idle += 1
-                while not self._queue and not self._cancelled:
+                while not self._queue and not self.cancelled:
                     self._changed.wait()
                 self._idle -= 1
                 if not self._queue:
@@ -83,7 +87,7 @@ class Workers:
     def cancel(self) -> None:
         """Drop what has not begun, and begin nothing more; from any thread."""
         with self._changed:
-            self._cancelled = True
+            self.cancelled = True
             dropped, self._queue = self._queue, []
             self._changed.notify_all()
         for _, _, future, _ in dropped:

@@ -2,9 +2,11 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mrc2movie import __version__
@@ -23,12 +25,14 @@ from mrc2movie.errors import (
     lacks_memory,
     saying,
 )
+from mrc2movie.memory import available_memory
 from mrc2movie.options.settings import Settings
 from mrc2movie.processors import available_processors
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, forget_crashes, remove_what_dead_runs_left
 from mrc2movie.store.files import entries_of, identity_of, make_directories
 from mrc2movie.store.record import refuse_directory_of_another_user
 from mrc2movie.workers import Share, Workers
+from mrc2movie.writers import encodes_in_workers
 
 logger = logging.getLogger("mrc2movie.batch.run")
 logger.addHandler(logging.NullHandler())  # the caller adds another to this one, or to "mrc2movie"
@@ -59,29 +63,107 @@ def convert_directory(
 
 
 def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress) -> Report:
-    """Do the jobs one after the other; each uses all workers.
+    """Do the jobs, several at once, and report them in order.
 
-    A disk that is full ends the run: every other movie would fail as well.
+    While one file is written, verified and flushed, the next ones are already measured and converted. All share one
+    pool of workers, which prefers the earliest file. A disk that is full ends the run: every other movie would fail as
+    well.
     """
     outcomes: list[Outcome] = []
-    made: dict[tuple[int, int], Path] = {}
+    full = False
     unmade = {} if settings.dry_run else _prepare(jobs, settings)
+    made: dict[tuple[int, int], Path] = {}
     with Workers(settings.jobs or available_processors()) as workers:
-        for position, job in enumerate(jobs):
-            progress.job_begins(job, position, len(jobs))
-            outcome = convert_job(
-                job, settings, workers.share(position), progress.section_done, unmade.get(job.output_directory), made
-            )
-            _log(outcome)
-            progress.job_ends(outcome)
-            outcomes.append(replace(outcome, messages=()))
-            if outcome.disk_full:
-                left = jobs[position + 1 :]
-                what = "stopped, since the disk is full (%d not begun); the same command again carries on"
-                logger.error(what, len(left))
-                outcomes += (Outcome(job, Status.NOT_BEGUN) for job in left)
-                break
+
+        def work(position: int, section_done: SectionProgress) -> Outcome:
+            job = jobs[position]
+            why_not = unmade.get(job.output_directory)
+            return convert_job(job, settings, workers.share(position), section_done, why_not, made)
+
+        with closing(_in_order(jobs, work, _files_at_once(settings, workers.count), workers, progress)) as arriving:
+            for outcome in arriving:
+                if full and outcome.status is not Status.CONVERTED:
+                    outcome = Outcome(outcome.job, Status.NOT_BEGUN)  # stopped, or failed for the same reason
+                else:
+                    _log(outcome)
+                progress.job_ends(outcome)
+                outcomes.append(replace(outcome, messages=()))
+                if outcome.disk_full:
+                    full = True
+                    workers.cancel()
+    outcomes += (Outcome(job, Status.NOT_BEGUN) for job in jobs[len(outcomes) :])
+    if full:
+        left = sum(outcome.status is Status.NOT_BEGUN for outcome in outcomes)
+        logger.error("stopped, since the disk is full (%d not begun); the same command again carries on", left)
     return Report(tuple(outcomes))
+
+
+_MOST_FILES = 10
+
+
+def _files_at_once(settings: Settings, workers: int) -> int:
+    """How many files are under way: one more than there are workers, so that none waits for the end of a file.
+
+    One, where the encoder of a movie works outside of the workers, or where there is one worker: no more processors are
+    to be used than are given. Memory for a further file is needed, too.
+    """
+    if workers == 1 or settings.small or not encodes_in_workers(settings) or settings.dry_run:
+        return 1
+    return max(1, min(workers + 1, _MOST_FILES, available_memory() // _BYTES_A_FILE))
+
+
+_BYTES_A_FILE = 512 * 2**20
+
+
+def _in_order(
+    jobs: Sequence[Job],
+    work: Callable[[int, SectionProgress], Outcome],
+    at_once: int,
+    workers: Workers,
+    progress: RunProgress,
+) -> Generator[Outcome, None, None]:
+    """Yield the outcome of each job, in order, while the next ones are under way.
+
+    Args:
+        jobs: What is to be done; after `Workers.cancel` nothing more of it is begun.
+        work: Does the job at a position; calls its second argument after each section.
+        at_once: So many are under way.
+        workers: Cancelled on any exit.
+        progress: Called for the first job that is under way.
+    """
+    if at_once == 1 or len(jobs) == 1:  # in this thread, where a profiler sees it
+        for position, job in enumerate(jobs):
+            if workers.cancelled:
+                return
+            progress.job_begins(job, position, len(jobs))
+            yield work(position, progress.section_done)
+        return
+    first = 0
+
+    def section_done(position: int, stage: str, done: int, total: int) -> None:
+        if position == first:
+            progress.section_done(stage, done, total)
+
+    under_way: deque[Future[Outcome]] = deque()
+    with ThreadPoolExecutor(at_once, thread_name_prefix="mrc2movie file") as files:
+        try:
+            for position, job in enumerate(jobs):
+                # Where a file system ignores the case of names, two jobs may make the same movie: one after the other.
+                names = {str(other.target).casefold() for other in jobs[first:position]}
+                while under_way and (len(under_way) == at_once or str(job.target).casefold() in names):
+                    progress.job_begins(jobs[first], first, len(jobs))
+                    yield under_way.popleft().result()
+                    first += 1
+                    names = {str(other.target).casefold() for other in jobs[first:position]}
+                if workers.cancelled:
+                    break
+                under_way.append(files.submit(work, position, partial(section_done, position)))
+            while under_way:
+                progress.job_begins(jobs[first], first, len(jobs))
+                yield under_way.popleft().result()
+                first += 1
+        finally:
+            workers.cancel()
 
 
 def _prepare(jobs: Sequence[Job], settings: Settings) -> Mapping[Path, OutputError]:
@@ -154,6 +236,8 @@ def convert_job(
         frames, size = conversion.record.frames.frames, conversion.record.movie.size
         messages = tuple(_messages(conversion))
         return Outcome(job, Status.CONVERTED, decision.why, frames, size, conversion.seconds, messages)
+    except CancelledError:
+        return Outcome(job, Status.NOT_BEGUN)
     except LeftToAnotherRun as error:
         return Outcome(job, Status.LEFT_TO_ANOTHER, error.in_words)
     except Mrc2movieError as error:

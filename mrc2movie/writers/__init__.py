@@ -51,6 +51,11 @@ def check_codec(settings: Settings) -> None:
         require_codec(settings.codec, settings.fps)
 
 
+def encodes_in_workers(settings: Settings) -> bool:
+    """Whether the worker threads encode, and not an encoder of the movie beside them."""
+    return not settings.small and (settings.format != "avi" or settings.codec == MJPG.name)
+
+
 def suffix(settings: Settings) -> str:
     """The suffix of the movies, such as ``.mp4``."""
     return f".{settings.format}"
