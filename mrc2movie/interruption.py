@@ -17,6 +17,8 @@ from types import FrameType
 _PATIENCE_SECONDS = 0.2
 _ECHO_SECONDS = 0.1
 """A signal so soon after the first counts as the same: timeout(1) sends it to a process and to its group."""
+_THREADS_SECONDS = 0.005
+"""How often it is looked whether the threads of a run have ended."""
 
 
 _last_acts: list[Callable[[], None]] = []
@@ -111,6 +113,7 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     with ours, theirs:
         guard.start()
+        threads_before = set(threading.enumerate())
         descriptor_before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         handlers_before = {}
         try:
@@ -122,6 +125,9 @@ def stopping_on_signals(last_words: Callable[[Stopped], None]) -> Iterator[Signa
             if (stopped := signals.stopped) is None:
                 raise
             say(stopped)
+            # The interpreter waits for them at its exit, when the guard is gone; one may hang.
+            while any(not thread.daemon for thread in set(threading.enumerate()) - threads_before):
+                time.sleep(_THREADS_SECONDS)
             raise stopped from error
         finally:
             try:

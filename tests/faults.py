@@ -1,4 +1,4 @@
-"""What the tests of promises share: the installed command under faults, and what it may leave."""
+"""The installed command as a process: under faults and limits, and what it may leave."""
 
 import functools
 import os
@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -51,6 +53,22 @@ def installed(*words: str | Path, **options: object) -> subprocess.CompletedProc
 def started(*words: str | Path, **options: object) -> "subprocess.Popen[str]":
     """The installed command, under way."""
     return subprocess.Popen([COMMAND, *words], stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def wait_for(mark: Path, process: "subprocess.Popen[Any]") -> None:
+    """Wait until the fault begins; see `FAULT_MARK` in faults.c."""
+    while not mark.exists():
+        time.sleep(0.002)
+        assert process.poll() is None, "it ended before it came so far"
+
+
+def limited(megabytes: int) -> Callable[[], None]:
+    """For `preexec_fn`: the process gets no more address space; skips the test where there is no such limit."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux limits the address space")
+    import resource  # not on Windows
+
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20,) * 2)
 
 
 def closing_line(result: subprocess.CompletedProcess[str]) -> str:

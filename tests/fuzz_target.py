@@ -25,7 +25,7 @@ if __name__ == "__main__":
     with atheris.instrument_imports(include=["mrc2movie"]):  # so that it sees which branches an input takes
         import mrc2movie.readers  # noqa: F401
 
-from mrc_bytes import IMOD_STAMP, header, mrc, ramp, section_of
+from mrc_bytes import IMOD_STAMP, header, mrc, section_of
 
 from mrc2movie.errors import InputError
 from mrc2movie.readers import open_volume
@@ -36,7 +36,7 @@ SCRATCH_AT_MOST = 64 * 2**20
 
 def seeds() -> dict[str, bytes]:
     """A small valid file of every dialect."""
-    voxels = ramp(3, 2, 4)
+    voxels = np.arange(24).reshape(3, 2, 4)
     fei = struct.pack("<3i", 768, 1, 1 << 7 | 1 << 14).ljust(768, b"\0") * 3
     chunk = blosc2.compress2(bytes(range(8)), typesize=1)
     files = {

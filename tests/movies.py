@@ -1,4 +1,4 @@
-"""What the tests share: small MRC files written by mrcfile, movies decoded by OpenCV, a reference of their own."""
+"""From voxels to decoded frames: MRC files written by mrcfile, the command, movies decoded by OpenCV, a reference."""
 
 import warnings
 from collections import Counter
@@ -20,8 +20,13 @@ LOSSLESS = ("--codec", "FFV1", "--clip-limit", "0")
 """Options under which a decoded frame is exactly the 8-bit picture."""
 
 
-def write_mrc(path: Path, voxels: NDArray[Any], **header: Any) -> Path:
-    """Write (z, y, x) voxels as an MRC file, with header fields as given."""
+def write_mrc(
+    path: Path, voxels: NDArray[Any], *, voxel_size_A: float | tuple[float, float, float] = 0, **header: Any
+) -> Path:
+    """Write (z, y, x) voxels as an MRC file, with a voxel size along (x, y, z) and header fields as given."""
+    if voxel_size_A:
+        sizes = voxel_size_A if isinstance(voxel_size_A, tuple) else (voxel_size_A,) * 3
+        header["cella"] = tuple(np.float32(size * n) for size, n in zip(sizes, voxels.shape[::-1], strict=True))
     with warnings.catch_warnings(action="ignore"), mrcfile.new(path, overwrite=True) as mrc:  # of NaN and overflow
         mrc.set_data(voxels)
         for name, value in header.items():
@@ -34,7 +39,22 @@ def ramp(sections: int = 4, rows: int = 6, columns: int = 10, dtype: str = "int1
     return np.arange(sections * rows * columns).reshape(sections, rows, columns).astype(dtype)
 
 
-def described(
+def shown(tmp_path: Path, volume: Path | NDArray[Any], *options: str, **header: Any) -> list[NDArray[np.uint8]]:
+    """The frames of the way forward, decoded from a lossless movie.
+
+    Args:
+        tmp_path: Where the movie goes: in the directory `out`.
+        volume: A file, or (z, y, x) voxels for one.
+        options: More words for the command.
+        header: Of the file that is written, as for `write_mrc`.
+    """
+    source = volume if isinstance(volume, Path) else write_mrc(tmp_path / "in.mrc", volume, **header)
+    assert run(source, tmp_path / "out", *LOSSLESS, "--playback=forward", "--overwrite", *options) == 0
+    (movie,) = (tmp_path / "out").glob("*.avi")
+    return frames(movie)
+
+
+def description_of(
     sections: int, rows: int, columns: int, voxel_size_A: tuple[float, float, float] | None = None
 ) -> Description:
     """What a reader would make of a volume of this shape, int16."""

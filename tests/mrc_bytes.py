@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.readers import open_volume
-from mrc2movie.readers.volume import Section, SizeLearned, Volume
+from mrc2movie.readers.volume import Description, Section, SizeLearned, Volume
 
 DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 7: "i4", 8: "u4", 12: "f2", 17: "i1"}
 
@@ -78,11 +78,6 @@ def mrc(voxels: NDArray[Any], mode: int, order: str = "<", /, **fields: Any) -> 
     return head + extended + stored(voxels, mode, order)
 
 
-def ramp(nz: int, ny: int, nx: int, start: int = 0, step: int = 1) -> NDArray[np.int64]:
-    """(z, y, x) voxels that all differ, so that a flip, a swap or an offset by one shows."""
-    return start + step * np.arange(nz * ny * nx).reshape(nz, ny, nx)
-
-
 def write(path: Path, data: bytes) -> Path:
     """Write a file; returns its path."""
     path.write_bytes(data)
@@ -108,3 +103,9 @@ def read(path: Path) -> NDArray[Any]:
     """All sections of a file, (z, y, x)."""
     with open_volume(path) as volume:
         return sections_of(volume)
+
+
+def described(path: Path) -> Description:
+    """What the reader knows of a file when it has opened it."""
+    with open_volume(path) as volume:
+        return volume.description

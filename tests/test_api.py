@@ -6,7 +6,6 @@ import inspect
 import os
 import pickle
 import pydoc
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,7 +23,6 @@ from mrc2movie.batch.report import Status
 from mrc2movie.errors import InputError, Mrc2movieError, UsageError
 from mrc2movie.options.settings import OPTIONS
 from mrc2movie.processors import available_processors
-from mrc2movie.store import spool as spools
 from mrc2movie.store.spool import PacketSpool
 from mrc2movie.workers import Workers
 
@@ -109,28 +107,30 @@ def test_a_worker_that_fails_ends_the_run_with_its_own_error() -> None:
         list(share.map(lambda: fail, range(100)))
 
 
-def test_packets_past_the_bound_go_to_a_file_without_a_name_and_come_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spools, "_KEPT_IN_MEMORY", 100)
+def test_packets_past_the_bound_go_to_a_file_without_a_name_and_come_back(tmp_path: Path) -> None:
     with closing(PacketSpool(tmp_path)) as spool:
-        for size in range(40):
-            spool.append(np.full(size, size, np.uint8))
+        for number in range(26):  # 104 MB; 96 are kept in memory
+            spool.append(np.full(2**22 + number, number, np.uint8))
         assert list(tmp_path.iterdir()) == []
-        for size in reversed(range(40)):
-            assert spool[size].tolist() == [size] * size
+        for number in reversed(range(26)):
+            packet = spool[number]
+            assert (packet.size, packet.min(), packet.max()) == (2**22 + number, number, number)
 
 
-def test_processors_and_directories_have_portable_fallbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_number_of_processors_is_unknown_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("process_cpu_count", "sched_getaffinity"):
         monkeypatch.delattr(os, name, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert available_processors() == 1
-    monkeypatch.delattr(os, "O_DIRECTORY")
-    monkeypatch.delattr(os, "preadv")
-    monkeypatch.setattr(spools, "TemporaryFile", tempfile.NamedTemporaryFile)
-    monkeypatch.setattr(spools, "_KEPT_IN_MEMORY", 100)
-    convert(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "x.avi")
+
+
+@pytest.mark.parametrize("lacking", ["O_DIRECTORY", "preadv"])
+def test_a_movie_is_made_without_what_windows_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    source = write_mrc(tmp_path / "in.mrc", ramp())
+    monkeypatch.delattr(os, lacking)
+    convert(source, tmp_path / "x.avi")
     assert len(frames(tmp_path / "x.avi")) == 6
 
 

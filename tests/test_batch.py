@@ -432,13 +432,13 @@ def test_a_directory_in_place_of_a_movie_or_picture_is_named_before_the_conversi
     assert names(out) == [".mrc2movie/b.avi.json", "b.avi", "b.contact.png"]
 
 
-@pytest.fixture
-def deep(tmp_path: Path) -> Iterator[Path]:
-    """A directory with a file at its top, one a thousand levels deep, and one where no path leads."""
+@pytest.fixture(params=[pytest.param(1000, marks=pytest.mark.large), 100])
+def deep(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Path, Path]]:
+    """A directory with a file at its top, one many levels deep, and one where no path leads; the second's place."""
     directory = tmp_path / "deep"
     directory.mkdir()
     write_mrc(directory / "top.mrc", ramp(2))
-    for name, levels in (("d", 1000), ("long" * 60, 20)):
+    for name, levels in (("d", request.param), ("long" * 60, 20)):
         here = os.open(directory, os.O_RDONLY)
         for _ in range(levels):
             os.mkdir(name, dir_fd=here)
@@ -447,20 +447,20 @@ def deep(tmp_path: Path) -> Iterator[Path]:
             here = below
         os.link(directory / "top.mrc", "x.mrc", dst_dir_fd=here)
         os.close(here)
-    yield directory
+    yield directory, Path(*["d"] * request.param, "x.mrc")
     subprocess.run(["rm", "-rf", directory, tmp_path / "out"], check=True)  # pytest cannot
 
 
-def test_a_thousand_levels_of_directories_are_converted_and_what_no_path_leads_to_is_named(
-    deep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_many_levels_of_directories_are_converted_and_what_no_path_leads_to_is_named(
+    deep: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    assert run(deep, out, "--recursive") == 1
+    (source, place), out = deep, tmp_path / "out"
+    assert run(source, out, "--recursive") == 1
     said = capsys.readouterr().err
     assert "cannot be listed (File name too long)\n2 converted, 1 failed\n" in said
     assert "bug" not in said
-    assert len(frames(out / Path(*["d"] * 1000) / "x.avi")) == 2
-    assert run(deep, out, "--recursive") == 1
+    assert len(frames(out / place.with_suffix(".avi"))) == 2
+    assert run(source, out, "--recursive") == 1
     assert capsys.readouterr().err.endswith("\n2 up to date, 1 failed\n")
 
 

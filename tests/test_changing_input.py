@@ -1,12 +1,11 @@
 """Inputs that grow, shrink, are replaced or removed while they are read: that file fails, and its message says why."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults import closing_line, faulty, installed, started, unfinished, voxels
+from faults import closing_line, faulty, installed, started, unfinished, voxels, wait_for
 from movies import write_mrc
 
 
@@ -66,9 +65,7 @@ def test_a_file_that_changes_while_it_is_read_fails_and_says_so(
     write_mrc(source / "b.mrc", voxels())
     # A read hangs for a while: near the header, while measuring, or while converting.
     process = started(source, out, env=faulty("read", "a.mrc", after=when, sleep=0.4, once=1, mark=mark))
-    while not mark.exists():
-        time.sleep(0.005)
-        assert process.poll() is None
+    wait_for(mark, process)
     change(changing)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1
@@ -85,8 +82,7 @@ def test_a_file_that_was_still_being_written_is_converted_by_the_next_run(tmp_pa
     whole = write_mrc(tmp_path / "whole", voxels(8)).read_bytes()
     (source / "a.mrc").write_bytes(whole[:15000])
     process = started(source, out, env=faulty("fsync", ".mrc2movie-", sleep=1, mark=mark))
-    while not mark.exists():
-        time.sleep(0.005)
+    wait_for(mark, process)
     (source / "a.mrc").write_bytes(whole)
     _, said = process.communicate(timeout=120)
     assert "a.mrc: became longer while it was read; convert it again when nothing writes to it" in said

@@ -3,7 +3,6 @@
 import bz2
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -11,21 +10,16 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from faults import started
-from movies import described, packets
+from faults import limited, started
+from movies import description_of, packets
 from mrc_bytes import header, write
 
 from mrc2movie import Settings, convert
 from mrc2movie.conversion.preparation import selection_of
 
 CLAIMED = 2 * 10**9
-MEGABYTE = 2**20
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the address space")
-
-
-def limited(megabytes: int = 900) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (megabytes * MEGABYTE,) * 2)
 
 
 def bomb(path: Path) -> Path:
@@ -61,7 +55,7 @@ def peak_megabytes(process: int) -> int:
 )
 def test_a_small_stream_that_claims_billions_of_sections_shows_those_it_has(tmp_path: Path, options: list[str]) -> None:
     out = tmp_path / "out"
-    process = started(bomb(tmp_path / "a.mrc"), out, "--jobs", "1", *options, preexec_fn=limited)
+    process = started(bomb(tmp_path / "a.mrc"), out, "--jobs", "1", *options, preexec_fn=limited(900))
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert f"truncated: 5 of {CLAIMED} sections" in said
@@ -74,7 +68,7 @@ def test_a_file_of_a_billion_sections_takes_little_memory_and_can_be_stopped(
     tmp_path: Path, options: list[str]
 ) -> None:
     source = of_zeros(tmp_path / "a.mrc", 10**9)
-    process = started(source, tmp_path / "out", "--jobs", "1", *options, preexec_fn=limited)
+    process = started(source, tmp_path / "out", "--jobs", "1", *options, preexec_fn=limited(900))
     time.sleep(2)
     assert process.poll() is None
     assert peak_megabytes(process.pid) < 300
@@ -87,7 +81,7 @@ def test_a_file_of_a_billion_sections_takes_little_memory_and_can_be_stopped(
 
 def test_more_frames_than_a_movie_can_have_are_refused(tmp_path: Path) -> None:
     source = of_zeros(tmp_path / "a.mrc", CLAIMED)
-    process = started(source, tmp_path / "out", "--jobs", "1", preexec_fn=limited)
+    process = started(source, tmp_path / "out", "--jobs", "1", preexec_fn=limited(900))
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert (
@@ -121,7 +115,7 @@ def test_the_order_is_the_one_that_lists_would_have(settings: Settings) -> None:
         places.reverse()
     means = [kept[max(0, p - (settings.average - 1) // 2) : p + settings.average // 2 + 1] for p in places]
     read = list(dict.fromkeys(number for mean in means for number in mean))
-    shown = selection_of(described(20, 1, 1), settings)
+    shown = selection_of(description_of(20, 1, 1), settings)
     assert list(shown.numbers) == [kept[place] for place in places]
     assert [list(shown.neighbours(position)) for position in range(len(places))] == means
     assert list(shown.read()) == read
@@ -129,7 +123,7 @@ def test_the_order_is_the_one_that_lists_would_have(settings: Settings) -> None:
 
 
 def test_the_order_of_billions_is_known_at_once() -> None:
-    shown = selection_of(described(CLAIMED, 1, 1), Settings(discard_range=(10, 20), every=3, average=5))
+    shown = selection_of(description_of(CLAIMED, 1, 1), Settings(discard_range=(10, 20), every=3, average=5))
     assert list(islice(shown.read(), 6)) == [0, 1, 2, 3, 4, 5]
     assert shown.numbers[-1] == CLAIMED - 1
     assert shown.rising

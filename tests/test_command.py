@@ -1,6 +1,5 @@
 """The command line as a person meets it: help, refusals, terminal manners, exit statuses."""
 
-import ctypes
 import fcntl
 import os
 import pty
@@ -16,17 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import COMMAND, installed
 from movies import frames, ramp, run, write_mrc
 
 import mrc2movie
 from mrc2movie.options.settings import GROUPS, OPTIONS
-
-COMMAND = Path(sys.executable).with_name("mrc2movie")
-
-
-def installed(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """The installed command, as a user runs it."""
-    return subprocess.run([COMMAND, *words], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def test_the_help_shows_every_option_with_its_default_in_its_group() -> None:
@@ -248,20 +241,6 @@ def test_help_imports_neither_numpy_nor_opencv() -> None:
     program = "import sys; from mrc2movie.cli import parser; parser().format_help(); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numpy", "cv2", "mrcfile", "rich", "tqdm"} & set(modules)
-
-
-@pytest.mark.parametrize("library", [OSError("no library"), TypeError("Windows"), object()])
-def test_a_c_library_that_cannot_be_told_what_to_keep_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: object
-) -> None:
-    def load(name: None) -> object:
-        if isinstance(library, Exception):
-            raise library
-        return library
-
-    monkeypatch.setattr(ctypes, "CDLL", load)
-    assert run(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "out") == 0
-    assert len(frames(tmp_path / "out/in.avi")) == 6
 
 
 @pytest.mark.skipif(os.name == "nt", reason="written for a POSIX shell")

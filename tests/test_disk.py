@@ -24,6 +24,7 @@ from faults import (
     started,
     unfinished,
     voxels,
+    wait_for,
     way_options,
 )
 from movies import run, write_mrc
@@ -97,7 +98,9 @@ def test_a_flush_or_a_renaming_that_fails_is_named_by_its_cause(
     assert movies_in(out) == {}
 
 
-@pytest.mark.parametrize("size", range(200, 232, 4))
+@pytest.mark.parametrize(
+    "size", [pytest.param(size, marks=[pytest.mark.large] if size % 12 else []) for size in range(200, 232, 4)]
+)
 def test_a_disk_without_room_for_what_is_unpacked_is_named_and_ends_the_run(tmp_path: Path, size: int) -> None:
     source = tmp_path / "in"
     source.mkdir()
@@ -296,9 +299,7 @@ def test_an_output_directory_that_vanishes_is_named_and_not_made_again(tmp_path:
     source, out, mark = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "mark"
     environment = faulty("fsync", ".mrc2movie-", sleep=1, mark=mark)
     process = started(source, out, env=environment)
-    while not mark.exists():
-        time.sleep(0.01)
-        assert process.poll() is None
+    wait_for(mark, process)
     shutil.rmtree(out)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -311,9 +312,7 @@ def test_an_output_directory_that_vanishes_is_named_and_not_made_again(tmp_path:
 def test_a_disk_that_hangs_does_not_keep_a_second_signal_waiting(tmp_path: Path) -> None:
     source, out, mark = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mark"
     process = started(source, out, env=faulty("fsync", ".mrc2movie-", sleep=9, mark=mark))
-    while not mark.exists():
-        time.sleep(0.01)
-        assert process.poll() is None
+    wait_for(mark, process)
     process.send_signal(signal.SIGINT)
     time.sleep(0.12)
     begin = time.monotonic()

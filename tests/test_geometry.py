@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from movies import LOSSLESS, described, frames, run, write_mrc
+from movies import LOSSLESS, description_of, frames, run, write_mrc
 
 from mrc2movie import Settings
 from mrc2movie.conversion.preparation import preparation
@@ -31,7 +31,7 @@ def geometry_of(options: dict[str, Any]) -> Geometry:
     sections, rows, columns = SHAPE
     axis = options.get("axis", "z")
     seen = {"z": (sections, rows, columns), "y": (rows, sections, columns), "x": (columns, sections, rows)}[axis]
-    return preparation(described(*seen), Settings(**options)).geometry
+    return preparation(description_of(*seen), Settings(**options)).geometry
 
 
 @pytest.mark.parametrize("options", CHOICES, ids=str)

@@ -9,20 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mrc_bytes import IMOD_STAMP, header, mrc, ramp, read, section_of, stored, write
+from movies import ramp
+from mrc_bytes import IMOD_STAMP, described, header, mrc, read, section_of, stored, write
 from numpy.typing import NDArray
 
 from mrc2movie.cli import main
 from mrc2movie.errors import InputError
 from mrc2movie.readers import open_volume
-from mrc2movie.readers.volume import Description
 
 Movie = Callable[..., NDArray[np.uint8]]
-
-
-def described(path: Path) -> Description:
-    with open_volume(path) as volume:
-        return volume.description
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from faults import closing_line, installed
-from mrc_bytes import IMOD_STAMP, header, mrc, ramp, write
+from movies import ramp
+from mrc_bytes import IMOD_STAMP, header, mrc, write
 
 from mrc2movie.cli import main
 

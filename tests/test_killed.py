@@ -35,8 +35,6 @@ from mrc2movie.store.owner import Owner
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals on Windows")
 
-KILLS = 104
-
 
 def mixed(directory: Path) -> dict[str, int]:
     """A directory of files of all kinds, one of them broken; the frames of each movie by its stem."""
@@ -56,8 +54,11 @@ def all_complete(out: Path, frames: dict[str, int]) -> None:
         assert frame_count(movie) == frames[movie.stem], movie
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_movie_is_complete_or_absent_after_a_kill_at_any_moment(tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "times"),
+    [*((way, 2) for way in WAYS[::3]), *(pytest.param(way, 13, marks=pytest.mark.large) for way in WAYS)],
+)
+def test_a_movie_is_complete_or_absent_after_a_kill_at_any_moment(tmp_path: Path, way: str, times: int) -> None:
     frames = mixed(tmp_path / "in")
     out = tmp_path / "out"
     words: list[str | Path] = [tmp_path / "in", out, *way_options(way)]
@@ -66,7 +67,7 @@ def test_a_movie_is_complete_or_absent_after_a_kill_at_any_moment(tmp_path: Path
     length = time.monotonic() - begin
     moments = random.Random(way)
     kills, attempts = 0, 0
-    while kills < KILLS // len(WAYS):
+    while kills < times:
         attempts += 1
         assert attempts < 100
         process = started(*words, "--fps", str(10 + attempts))  # another rate: there is always something to do
@@ -84,9 +85,10 @@ def test_a_movie_is_complete_or_absent_after_a_kill_at_any_moment(tmp_path: Path
     assert unfinished(out) == []
 
 
-def test_a_movie_is_complete_or_absent_after_a_kill_at_each_step(tmp_path: Path) -> None:
-    source, out = stacks(tmp_path / "in", 2), tmp_path / "out"
-    for step in range(1, 60):
+@pytest.mark.parametrize(("count", "stride"), [(1, 3), pytest.param(2, 1, marks=pytest.mark.large)])
+def test_a_movie_is_complete_or_absent_after_a_kill_at_each_step(tmp_path: Path, count: int, stride: int) -> None:
+    source, out = stacks(tmp_path / "in", count), tmp_path / "out"
+    for turn, step in enumerate(range(1, 60, stride)):
         old = {name: tree(path) for name, path in movies_in(out).items()}
         words: list[str | Path] = [source, out, "--fps", str(10 + step)]
         killed = installed(*words, env=faulty("step", "out", after=step, kill=1))
@@ -95,13 +97,13 @@ def test_a_movie_is_complete_or_absent_after_a_kill_at_each_step(tmp_path: Path)
             break
         assert killed.returncode == -signal.SIGKILL
         made = [name for name, path in movies_in(out).items() if tree(path) != old.get(name)]
-        counts = {"converted": 2 - len(made), "up to date": len(made)}
-        said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        counts = {"converted": count - len(made), "up to date": len(made)}
+        said = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
         assert closing_line(installed(*words)) == said
         assert unfinished(out) == []
-        if step % 3 == 0:
+        if turn % 3 == 2:
             shutil.rmtree(out)
-    assert 20 < step < 59
+    assert 10 * count < step < 58
 
 
 def claim(out: Path, target: str, owner: object) -> Path:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import pytest
-from movies import LOSSLESS, coloured_frames, frames, run, write_mrc
+from movies import LOSSLESS, coloured_frames, run, shown, write_mrc
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
@@ -20,29 +20,14 @@ BLACK, MID, WHITE = -1.0, 0.5, 2.0
 """Voxels that ``--range 0,1`` shows so."""
 
 
-def write(path: Path, voxels: NDArray[Any], *, size_A: float | tuple[float, float, float] = 0) -> Path:
-    """An MRC file with this voxel size, along (x, y, z)."""
-    sizes = size_A if isinstance(size_A, tuple) else (size_A,) * 3
-    cell = tuple(np.float32(size * n) for size, n in zip(sizes, voxels.shape[::-1], strict=True))
-    return write_mrc(path, voxels, cella=cell)
-
-
-def shown(source: Path, *options: str) -> list[NDArray[np.uint8]]:
-    """The frames of the way forward, decoded from a lossless movie."""
-    out = source.parent / "out"
-    assert run(source, out, *LOSSLESS, "--playback", "forward", "--overwrite", *options) == 0
-    (movie,) = out.glob("*.avi")
-    return frames(movie)
-
-
 def flat(path: Path, value: float, shape: tuple[int, int, int] = (6, 240, 320), **more: Any) -> Path:
     """A volume of one value but for a speck in the middle of each plane: without contrast all would be mid-grey."""
     voxels = np.full(shape, value, np.float32)
     voxels[:, shape[1] // 2, shape[2] // 2] = 0.3
-    return write(path, voxels, **more)
+    return write_mrc(path, voxels, **more)
 
 
-def read(frame: NDArray[np.uint8], candidates: list[str]) -> str:
+def text_on(frame: NDArray[np.uint8], candidates: list[str]) -> str:
     """The line of text on a black frame: each is drawn in all sizes that may be, and looked for."""
     font = cv2.FontFace("sans")
 
@@ -75,15 +60,15 @@ def changed(plain: NDArray[np.uint8], labelled: NDArray[np.uint8]) -> tuple[slic
 def test_labels_cover_no_more_than_their_corner_and_local_contrast_leaves_them_alone(
     tmp_path: Path, shape: tuple[int, int]
 ) -> None:
-    source = write(tmp_path / "in.mrc", rng.normal(0, 1, (2, *shape)).astype(np.float32), size_A=10)
+    source = write_mrc(tmp_path / "in.mrc", rng.normal(0, 1, (2, *shape)).astype(np.float32), voxel_size_A=10)
     rows, columns = shape
     for options in (("--clip-limit", "0"), ("--clip-limit", "3")):
-        plain = shown(source, *options)
-        for frame, labelled in zip(plain, shown(source, *options, "--label", "section,depth"), strict=True):
+        plain = shown(tmp_path, source, *options)
+        for frame, labelled in zip(plain, shown(tmp_path, source, *options, "--label", "section,depth"), strict=True):
             down, across = changed(frame, labelled)
             assert down.stop <= rows / 3
             assert across.stop <= columns / 2
-        for frame, labelled in zip(plain, shown(source, *options, "--scale-bar"), strict=True):
+        for frame, labelled in zip(plain, shown(tmp_path, source, *options, "--scale-bar"), strict=True):
             down, across = changed(frame, labelled)
             assert down.start >= rows * 3 / 4
             assert across.start >= columns / 2
@@ -91,42 +76,42 @@ def test_labels_cover_no_more_than_their_corner_and_local_contrast_leaves_them_a
 
 def test_section_numbers_are_those_of_the_file(tmp_path: Path) -> None:
     source = flat(tmp_path / "in.mrc", BLACK, (12, 120, 160))
-    found = shown(source, "--range", "0,1", "--label", "section", "--discard_range", "0", "3", "--every", "4")
+    found = shown(tmp_path, source, "--range", "0,1", "--label", "section", "--discard_range", "0", "3", "--every", "4")
     texts = [f"section {number}" for number in range(12)]
-    assert [read(frame, texts) for frame in found] == ["section 3", "section 7", "section 11"]
-    found = shown(source, "--range", "0,1", "--label", "section", "--playback", "backward", "--every", "6")
-    assert [read(frame, texts) for frame in found] == ["section 6", "section 0"]
+    assert [text_on(frame, texts) for frame in found] == ["section 3", "section 7", "section 11"]
+    found = shown(tmp_path, source, "--range", "0,1", "--label", "section", "--playback", "backward", "--every", "6")
+    assert [text_on(frame, texts) for frame in found] == ["section 6", "section 0"]
 
 
 def test_planes_along_another_axis_are_named_for_it(tmp_path: Path) -> None:
     source = flat(tmp_path / "in.mrc", BLACK, (100, 120, 140))
-    found = shown(source, "--range", "0,1", "--label", "section", "--axis", "y", "--every", "60")
-    assert [read(frame, ["x 60", "y 0", "y 60", "y 6", "section 60"]) for frame in found] == ["y 0", "y 60"]
+    found = shown(tmp_path, source, "--range", "0,1", "--label", "section", "--axis", "y", "--every", "60")
+    assert [text_on(frame, ["x 60", "y 0", "y 60", "y 6", "section 60"]) for frame in found] == ["y 0", "y 60"]
 
 
 def test_tilts_are_written_in_degrees_in_tilt_order(tmp_path: Path) -> None:
     source = flat(tmp_path / "in.mrc", BLACK, (4, 120, 160))
     (tmp_path / "in.rawtlt").write_text("-0.04\n3.02\n-3.5\n-60\n")
     texts = ["−60.0°", "-60.0°", "60.0°", "−3.5°", "3.5°", "3.0°", "0.0°", "−0.0°"]  # noqa: RUF001
-    found = shown(source, "--range", "0,1", "--label", "tilt", "--order", "tilt")
-    assert [read(frame, texts) for frame in found] == ["−60.0°", "−3.5°", "0.0°", "3.0°"]  # noqa: RUF001
+    found = shown(tmp_path, source, "--range", "0,1", "--label", "tilt", "--order", "tilt")
+    assert [text_on(frame, texts) for frame in found] == ["−60.0°", "−3.5°", "0.0°", "3.0°"]  # noqa: RUF001
 
 
 def test_depth_is_in_nm_from_section_0(tmp_path: Path) -> None:
-    source = flat(tmp_path / "in.mrc", BLACK, (9, 240, 360), size_A=(1, 1, 13.5))
+    source = flat(tmp_path / "in.mrc", BLACK, (9, 240, 360), voxel_size_A=(1, 1, 13.5))
     texts = [f"depth {depth} nm" for depth in ("0.0", "1.4", "5.4", "10.8", "54.0", "108.0")]
-    found = shown(source, "--range", "0,1", "--label", "depth", "--every", "4", "--bin", "2")
-    assert [read(frame, texts) for frame in found] == ["depth 0.0 nm", "depth 5.4 nm", "depth 10.8 nm"]
-    (first, *_, last) = shown(source, "--range", "0,1", "--label", "depth", "--pixel-size", "135")
-    assert (read(first, texts), read(last, texts)) == ("depth 0.0 nm", "depth 108.0 nm")
+    found = shown(tmp_path, source, "--range", "0,1", "--label", "depth", "--every", "4", "--bin", "2")
+    assert [text_on(frame, texts) for frame in found] == ["depth 0.0 nm", "depth 5.4 nm", "depth 10.8 nm"]
+    (first, *_, last) = shown(tmp_path, source, "--range", "0,1", "--label", "depth", "--pixel-size", "135")
+    assert (text_on(first, texts), text_on(last, texts)) == ("depth 0.0 nm", "depth 108.0 nm")
 
 
 def test_several_labels_stand_below_each_other(tmp_path: Path) -> None:
-    source = flat(tmp_path / "in.mrc", BLACK, size_A=10)
-    (frame, *_) = shown(source, "--range", "0,1", "--label", "depth,section")
+    source = flat(tmp_path / "in.mrc", BLACK, voxel_size_A=10)
+    (frame, *_) = shown(tmp_path, source, "--range", "0,1", "--label", "depth,section")
     middle = int(np.flatnonzero(frame.any(axis=1)).mean())
     texts = ["depth 0.0 nm", "section 0"]
-    assert [read(part, texts) for part in (frame[: middle + 2], frame[middle - 2 :])] == texts
+    assert [text_on(part, texts) for part in (frame[: middle + 2], frame[middle - 2 :])] == texts
 
 
 @pytest.mark.parametrize(
@@ -141,7 +126,7 @@ def test_what_is_not_known_is_warned_of_and_the_movie_is_made_without(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], why: str
 ) -> None:
     source = flat(tmp_path / "in.mrc", MID)
-    assert_array_equal(shown(source, "--range", "0,1", *options), shown(source, "--range", "0,1"))
+    assert_array_equal(shown(tmp_path, source, "--range", "0,1", *options), shown(tmp_path, source, "--range", "0,1"))
     assert why in capsys.readouterr().err
 
 
@@ -152,18 +137,20 @@ def test_what_is_not_known_is_warned_of_and_the_movie_is_made_without(
 def test_what_has_no_depth_gets_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, ispg: int, kind: str
 ) -> None:
-    source = flat(tmp_path / f"in{suffix}", BLACK, size_A=10)
+    source = flat(tmp_path / f"in{suffix}", BLACK, voxel_size_A=10)
     with source.open("rb+") as file:
         file.seek(88)
         file.write(ispg.to_bytes(4, "little"))
-    assert_array_equal(shown(source, "--range", "0,1", "--label", "depth"), shown(source, "--range", "0,1"))
+    assert_array_equal(
+        shown(tmp_path, source, "--range", "0,1", "--label", "depth"), shown(tmp_path, source, "--range", "0,1")
+    )
     assert f"a {kind} has no depth" in capsys.readouterr().err
 
 
 def test_frames_too_small_for_words_have_none_and_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = flat(tmp_path / "in.mrc", BLACK, (2, 24, 30), size_A=10)
-    labelled = shown(source, "--range", "0,1", "--label", "section", "--scale-bar")
-    assert_array_equal(labelled, shown(source, "--range", "0,1"))
+    source = flat(tmp_path / "in.mrc", BLACK, (2, 24, 30), voxel_size_A=10)
+    labelled = shown(tmp_path, source, "--range", "0,1", "--label", "section", "--scale-bar")
+    assert_array_equal(labelled, shown(tmp_path, source, "--range", "0,1"))
     said = capsys.readouterr().err
     assert "--label: frames of 30 x 24 are too small for legible text" in said
     assert "--scale-bar: frames of 30 x 24 are too small" in said
@@ -172,8 +159,8 @@ def test_frames_too_small_for_words_have_none_and_a_warning(tmp_path: Path, caps
 @pytest.mark.parametrize("value", [BLACK, MID, WHITE])
 @pytest.mark.parametrize("shape", [(2, 128, 160), (2, 512, 512)])
 def test_ink_reads_on_any_grey(tmp_path: Path, value: float, shape: tuple[int, int, int]) -> None:
-    source = flat(tmp_path / "in.mrc", value, shape, size_A=10)
-    (frame, _) = shown(source, "--range", "0,1", "--label", "section", "--scale-bar")
+    source = flat(tmp_path / "in.mrc", value, shape, voxel_size_A=10)
+    (frame, _) = shown(tmp_path, source, "--range", "0,1", "--label", "section", "--scale-bar")
     text, bar = frame[: shape[1] // 3, : shape[2] // 2], frame[-shape[1] // 4 :, -shape[2] // 2 :]
     for part in (text, bar):
         white = part > 240
@@ -191,7 +178,7 @@ def test_labels_in_colour_are_white(tmp_path: Path) -> None:
     assert run(tmp_path / "colour.mrc", tmp_path / "out", *LOSSLESS, "--range", "0,255", "--label", "section") == 0
     frame = coloured_frames(tmp_path / "out" / "colour.avi")[0]
     assert_array_equal(frame[-1, -1], (0, 0, 200))
-    assert read(np.ascontiguousarray(frame[..., 0]), ["section 0", "section 1"]) == "section 0"
+    assert text_on(np.ascontiguousarray(frame[..., 0]), ["section 0", "section 1"]) == "section 0"
 
 
 # The scale bar
@@ -228,10 +215,10 @@ BAR_TEXTS = [f"{number} {unit}" for unit in ("nm", "µm") for number in (0.2, 0.
 def test_the_bar_is_as_long_as_it_says(
     tmp_path: Path, size_A: float, options: tuple[str, ...], pixels: int, text: str
 ) -> None:
-    source = flat(tmp_path / "in.mrc", BLACK, (1, 240, 320), size_A=size_A)
-    (frame,) = shown(source, "--range", "0,1", "--scale-bar", *options)
+    source = flat(tmp_path / "in.mrc", BLACK, (1, 240, 320), voxel_size_A=size_A)
+    (frame,) = shown(tmp_path, source, "--range", "0,1", "--scale-bar", *options)
     assert bar_pixels(frame) == pixels
-    assert read(frame, BAR_TEXTS) == text
+    assert text_on(frame, BAR_TEXTS) == text
 
 
 @pytest.mark.parametrize(
@@ -241,7 +228,7 @@ def test_the_bar_is_as_long_as_it_says(
 def test_the_voxel_size_turns_with_the_volume(
     tmp_path: Path, axis: Literal["x", "y"], expected: tuple[float, float, float] | None, depth: float
 ) -> None:
-    source = write(tmp_path / "in.mrc", rng.normal(size=(3, 4, 5)).astype(np.float32), size_A=(10, 20, depth))
+    source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(3, 4, 5)).astype(np.float32), voxel_size_A=(10, 20, depth))
     with (
         Workers(1) as workers,
         open_volume(source) as volume,
@@ -251,7 +238,7 @@ def test_the_voxel_size_turns_with_the_volume(
 
 
 def test_the_bar_of_planes_along_x_counts_along_y(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = flat(tmp_path / "in.mrc", BLACK, (100, 320, 16), size_A=(999, 10, 20))
-    frame = shown(source, "--range", "0,1", "--scale-bar", "--axis", "x")[0]
-    assert bar_pixels(frame) == 50
+    source = flat(tmp_path / "in.mrc", BLACK, (100, 320, 16), voxel_size_A=(13.5, 10, 7))
+    frame = shown(tmp_path, source, "--range", "0,1", "--scale-bar", "--axis", "x")[0]
+    assert (bar_pixels(frame), text_on(frame, BAR_TEXTS)) == (50, "50 nm")  # along x "100 nm", along z 71 pixels
     assert "--scale-bar: it holds from left to right only, since the voxels are not square" in capsys.readouterr().err

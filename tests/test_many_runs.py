@@ -11,7 +11,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from faults import COMMAND, closing_line, faulty, frame_count, installed, movies_in, stacks, started, unfinished
+from faults import (
+    COMMAND,
+    closing_line,
+    faulty,
+    frame_count,
+    installed,
+    movies_in,
+    stacks,
+    started,
+    unfinished,
+    wait_for,
+)
 
 from mrc2movie import Settings, convert
 from mrc2movie.cli import main
@@ -29,8 +40,13 @@ def elsewhere(name: str) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("machines", [1, 8])
-@pytest.mark.parametrize("container", ["avi", "mp4"])
+@pytest.mark.parametrize(
+    ("machines", "container"),
+    [
+        (8, "avi"),
+        *(pytest.param(*each, marks=pytest.mark.large) for each in ((1, "avi"), (1, "mp4"), (8, "mp4"))),
+    ],
+)
 def test_eight_runs_at_once_make_every_movie_once(tmp_path: Path, machines: int, container: str) -> None:
     source, out = stacks(tmp_path / "in", COUNT), tmp_path / "out"
     words: list[str | Path] = [COMMAND, source, out, "--format", container, "--jobs", "1", "--log", "/dev/null"]
@@ -49,7 +65,7 @@ def test_eight_runs_at_once_make_every_movie_once(tmp_path: Path, machines: int,
 
 
 def test_eight_runs_of_which_some_are_killed_lose_nothing(tmp_path: Path) -> None:
-    source, out = stacks(tmp_path / "in", COUNT, sections=60, rows=128, columns=128), tmp_path / "out"
+    source, out = stacks(tmp_path / "in", COUNT, sections=60, rows=96, columns=96), tmp_path / "out"
     runs = [started(source, out, "--jobs", "1") for _ in range(8)]
     while len(movies_in(out)) < 3 and any(run.poll() is None for run in runs):
         time.sleep(0.005)
@@ -69,8 +85,7 @@ def test_eight_runs_of_which_some_are_killed_lose_nothing(tmp_path: Path) -> Non
 def test_what_another_run_is_making_is_left_to_it(tmp_path: Path) -> None:
     source, out, mark = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "mark"
     first = started(source, out, env=faulty("fsync", ".mrc2movie-", sleep=2, mark=mark))
-    while not mark.exists():
-        time.sleep(0.005)
+    wait_for(mark, first)
     planned = installed(source, out, "--dry-run")
     assert closing_line(planned) == "1 would be converted, 1 left to another run"
     second = installed(source, out)
@@ -86,8 +101,7 @@ def test_a_run_whose_claim_was_taken_for_abandoned_publishes_nothing(tmp_path: P
     """As after a laptop's sleep: another machine has taken over meanwhile, and maybe finished."""
     source, out, mark = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mark"
     process = started(source, out, env=faulty("fsync", ".mrc2movie-", sleep=1, mark=mark))
-    while not mark.exists():
-        time.sleep(0.005)
+    wait_for(mark, process)
     (claimed,) = out.glob(".mrc2movie-*")
     shutil.rmtree(claimed)
     if finished:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mrc_bytes import IMOD_STAMP, header, mrc, ramp, read, stored, write
+from movies import ramp
+from mrc_bytes import IMOD_STAMP, header, mrc, read, stored, write
 from numpy.typing import NDArray
 
 from mrc2movie.readers import open_volume
@@ -28,7 +29,7 @@ Movie = Callable[..., NDArray[np.uint8]]
     ],
 )
 def test_a_mode_gives_native_voxels(tmp_path: Path, order: str, mode: int, start: int, step: int, dtype: str) -> None:
-    voxels = ramp(2, 3, 5, start, step)
+    voxels = start + step * ramp(2, 3, 5, "int64")
     found = read(write(tmp_path / "a.mrc", mrc(voxels, mode, order)))
     assert found.dtype == np.dtype(dtype)
     assert found.dtype.isnative

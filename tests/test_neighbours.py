@@ -51,7 +51,7 @@ def sections(number: int) -> NDArray[np.int64]:
     return voxels
 
 
-@pytest.mark.parametrize("jobs", [1, 4])
+@pytest.mark.parametrize("jobs", [4, pytest.param(1, marks=pytest.mark.large)])
 def test_of_200_files_a_third_is_broken_and_the_rest_is_converted(tmp_path: Path, jobs: int) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

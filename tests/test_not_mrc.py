@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mrc_bytes import mrc, ramp, write
+from movies import ramp
+from mrc_bytes import mrc, write
 
 from mrc2movie.cli import main
 from mrc2movie.errors import InputError

@@ -1,26 +1,17 @@
 """The picture: grey values, orientation, outliers, holes."""
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from movies import LOSSLESS, frames, ramp, reference, run, write_mrc
+from movies import frames, ramp, reference, shown, write_mrc
 from numpy.testing import assert_array_equal
-from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
 from mrc2movie.picture.greys import SAMPLE_VOXELS, Sampling
 
 rng = np.random.default_rng(1)
-
-
-def shown(tmp_path: Path, voxels: NDArray[Any], *options: str, **header: Any) -> list[NDArray[np.uint8]]:
-    """The frames of the way forward, decoded from a lossless movie."""
-    source = write_mrc(tmp_path / "in.mrc", voxels, **header)
-    assert run(source, tmp_path / "out", *LOSSLESS, "--playback", "forward", "--overwrite", *options) == 0
-    return frames(tmp_path / "out" / "in.avi")
 
 
 @pytest.mark.parametrize("byte_order", ["<", ">"])

@@ -23,11 +23,6 @@ SPELT_OUT = {
 }
 
 
-def write(path: Path, voxels: NDArray[Any], size_A: float = 0, **header: Any) -> Path:
-    """An MRC file with this voxel size."""
-    return write_mrc(path, voxels, cella=tuple(np.float32(size_A * n) for n in voxels.shape[::-1]), **header)
-
-
 def record(movie: Path) -> dict[str, Any]:
     """The record of a movie."""
     found: dict[str, Any] = json.loads((movie.parent / ".mrc2movie" / f"{movie.name}.json").read_text())
@@ -39,7 +34,7 @@ def dose_symmetric(directory: Path, name: str, rows: int = 96, columns: int = 12
     tilts = [0, 3, -3, -6, 6]
     voxels = rng.normal(0, 20, (5, rows, columns)) + 1000 - 30 * np.abs(tilts)[:, None, None]
     (directory / name).with_suffix(".rawtlt").write_text("\n".join(map(str, tilts)))
-    return write(directory / name, voxels.astype(np.int16), 10)
+    return write_mrc(directory / name, voxels.astype(np.int16), voxel_size_A=10)
 
 
 @pytest.mark.parametrize("preset", SPELT_OUT)
@@ -121,7 +116,9 @@ def test_auto_takes_what_fits_the_file_and_says_which(
     tmp_path: Path, name: str, shape: tuple[int, int, int], more: dict[str, Any], found: str, why: str
 ) -> None:
     header = {field: value for field, value in more.items() if field != "rawtlt"}
-    source = write(tmp_path / name, rng.integers(0, 99, shape).astype(np.int16), 10, **{"ispg": 0, **header})
+    source = write_mrc(
+        tmp_path / name, rng.integers(0, 99, shape).astype(np.int16), voxel_size_A=10, **{"ispg": 0, **header}
+    )
     if "rawtlt" in more:
         (tmp_path / "a.rawtlt").write_text("\n".join(str(3 * i) for i in range(shape[0])))
     assert run(source, tmp_path / "out", "--preset", "auto") == 0
@@ -134,7 +131,7 @@ def test_auto_takes_what_fits_the_file_and_says_which(
 
 
 def test_auto_takes_none_for_particles_and_says_so(tmp_path: Path) -> None:
-    source = write(tmp_path / "a.mrcs", ramp(3, 32, 32), 10)
+    source = write_mrc(tmp_path / "a.mrcs", ramp(3, 32, 32), voxel_size_A=10)
     assert run(source, tmp_path / "out", "--preset", "auto") == 0
     assert (
         "--preset auto: none fits a file of the kind 'particle stack'" in (tmp_path / "out/mrc2movie.log").read_text()
@@ -147,7 +144,7 @@ def test_auto_chooses_for_each_file_of_a_directory_and_knows_what_is_up_to_date(
 ) -> None:
     (tmp_path / "in").mkdir()
     dose_symmetric(tmp_path / "in", "tilts.mrc")
-    write(tmp_path / "in" / "volume.rec", rng.integers(0, 99, (20, 64, 64)).astype(np.int16), 10)
+    write_mrc(tmp_path / "in" / "volume.rec", rng.integers(0, 99, (20, 64, 64)).astype(np.int16), voxel_size_A=10)
     command = (tmp_path / "in", tmp_path / "out", "--preset", "auto")
     assert run(*command) == 0
     movies = {name: tmp_path / "out" / f"{name}.mp4" for name in ("tilts", "volume")}
@@ -179,7 +176,7 @@ def test_tomogram_is_the_movie_of_the_pipeline_with_all_sections_and_the_aspect(
     The means of five and the greys are right; the loop loses two sections at either end, the size the aspect.
     """
     voxels = rng.normal(0, 50, (9, 384, 1536)).astype(np.float32)
-    source = write(tmp_path / "in.rec", voxels, 10)
+    source = write_mrc(tmp_path / "in.rec", voxels, voxel_size_A=10)
     assert run(source, tmp_path / "out", "--preset", "auto", "--no-scale-bar", *PLAIN) == 0
     found = frames(tmp_path / "out" / "in.avi")
     assert [frame.shape for frame in found] == [(256, 1024)] * 9

@@ -7,20 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from movies import LOSSLESS, frames, ramp, reference, run, write_mrc
+from mrc_bytes import read
 from numpy.testing import assert_array_equal
-from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
 from mrc2movie.errors import InputError
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.source import InputFile
-
-
-def read(path: Path) -> NDArray[np.generic]:
-    """All sections, (z, y, x), as the reader gives them."""
-    with open_volume(path) as volume:
-        scratch = np.empty(volume.scratch_bytes, np.uint8)
-        return np.stack([volume.section(number)(scratch).copy() for number in range(volume.description.shape[0])])
 
 
 def patched(path: Path, offset: int, layout: str, *values: object) -> Path:

@@ -1,6 +1,7 @@
 """Which sections: one in N, planes along another axis, running means. References are plain NumPy."""
 
 import bz2
+import errno
 import gzip
 import os
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from movies import LOSSLESS, Reads, described, frames, ramp, reference, run, write_mrc
+from faults import faulty, installed
+from movies import Reads, description_of, ramp, reference, shown, write_mrc
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
@@ -17,14 +19,6 @@ from mrc2movie.conversion.preparation import selection_of
 from mrc2movie.readers import resliced
 
 rng = np.random.default_rng(2)
-
-
-def shown(tmp_path: Path, source: Path, *options: str) -> list[NDArray[np.uint8]]:
-    """The frames of the way forward, decoded from a lossless movie."""
-    options = ("--playback", "forward", *options) if "--playback" not in options else options
-    assert run(source, tmp_path / "out", *LOSSLESS, "--overwrite", *options) == 0
-    (movie,) = (tmp_path / "out").glob("*.avi")
-    return frames(movie)
 
 
 def pictures(planes: NDArray[Any]) -> list[NDArray[np.uint8]]:
@@ -143,18 +137,13 @@ def test_each_byte_of_the_file_is_read_once_for_another_axis(
     assert reads.of_sections(5, 120) == [1] * 5
 
 
-def test_no_room_for_the_planes_fails_with_advice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    source = write_mrc(tmp_path / "in.mrc", ramp())
-    monkeypatch.setattr(os, "pwrite", full)
-    assert run(source, tmp_path / "out", "--axis", "x") == 1
-    shown_error = capsys.readouterr().err
-    assert "cannot be kept (No space left on device); make room, or show fewer planes (--every" in shown_error
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mrc2movie.log"]
+def test_no_room_for_the_planes_fails_with_advice(tmp_path: Path) -> None:
+    source, out = write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "out"
+    full = faulty("write", " (deleted)", error=errno.ENOSPC)  # as files without a name are called
+    result = installed(source, out, "--axis", "x", env=full)
+    assert result.returncode == 1
+    assert "cannot be kept (No space left on device); make room, or show fewer planes (--every" in result.stderr
+    assert [path.name for path in out.iterdir()] == ["mrc2movie.log"]
 
 
 def test_planes_are_kept_where_there_is_no_positioned_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,5 +243,5 @@ def test_means_of_planes_are_of_neighbouring_planes(tmp_path: Path) -> None:
 
 def test_sections_to_read_are_each_named_once() -> None:
     for settings in (Settings(average=4, every=3), Settings(average=7, playback="backward"), Settings(every=2)):
-        read = list(selection_of(described(20, 4, 4), settings).read())
+        read = list(selection_of(description_of(20, 4, 4), settings).read())
         assert len(read) == len(set(read))

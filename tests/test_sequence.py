@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from movies import LOSSLESS, described, packets, ramp, reference, run, sections_seen, write_mrc
+from movies import LOSSLESS, description_of, packets, ramp, reference, run, sections_seen, write_mrc
 
 from mrc2movie import Settings
 from mrc2movie.conversion.preparation import selection_of
@@ -43,7 +43,7 @@ def test_discarded_fractions_are_taken_from_both_ends(tmp_path: Path) -> None:
 
 def test_fractions_know_no_float_surprises() -> None:
     for hundredths in range(100):
-        shown = selection_of(described(100, 4, 4), Settings(discard_percentage=(hundredths / 100, 0.0)))
+        shown = selection_of(description_of(100, 4, 4), Settings(discard_percentage=(hundredths / 100, 0.0)))
         assert list(shown.numbers) == list(range(hundredths, 100))
 
 

@@ -8,11 +8,8 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from movies import run
-from mrc_bytes import header, mrc, ramp, write
-
-from mrc2movie.readers import open_volume
-from mrc2movie.readers.volume import Description
+from movies import ramp, run
+from mrc_bytes import described, header, mrc, write
 
 MEGABYTE = 2**20
 
@@ -39,11 +36,6 @@ PIECES = [
     "é",
     "¾",
 ]
-
-
-def described(path: Path) -> Description:
-    with open_volume(path) as volume:
-        return volume.description
 
 
 def mutated(text: str, dice: random.Random) -> str:

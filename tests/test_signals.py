@@ -7,6 +7,7 @@ import random
 import select
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import COMMAND, WAYS, faulty, installed, stacks, started, unfinished, voxels, way_options
+from faults import COMMAND, WAYS, faulty, installed, stacks, started, unfinished, voxels, wait_for, way_options
 from movies import run, write_mrc
 
 from mrc2movie.interruption import Stopped, stopping_on_signals
@@ -53,14 +54,14 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
-    while not path.exists():
-        time.sleep(0.005)
-        assert process.poll() is None, "it ended before it came so far"
-
-
-@pytest.mark.parametrize(("number", "status", "what"), SIGNALS)
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    ("phase", "number", "status", "what"),
+    [
+        pytest.param(phase, *each, marks=[pytest.mark.large] if (place + turn) % 2 else [])  # one of both by default
+        for place, phase in enumerate(PHASES)
+        for turn, each in enumerate(SIGNALS)
+    ],
+)
 def test_a_signal_ends_the_run_soon_even_where_a_disk_hangs(
     tmp_path: Path, phase: str, number: signal.Signals, status: int, what: str
 ) -> None:
@@ -85,6 +86,26 @@ def test_a_signal_ends_the_run_soon_even_where_a_disk_hangs(
     assert installed(source, out).returncode == 0
 
 
+HANGING_THREAD = """
+import signal, threading, time
+from mrc2movie.interruption import Stopped, stopping_on_signals
+
+try:
+    with stopping_on_signals(lambda stopped: print("stopped", flush=True)):
+        threading.Thread(target=time.sleep, args=(20,)).start()
+        signal.raise_signal(signal.SIGTERM)
+except Stopped as stopped:
+    raise SystemExit(stopped.exit_status)
+"""
+
+
+def test_a_signal_ends_the_process_soon_even_where_a_thread_hangs_for_which_nothing_waits() -> None:
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", HANGING_THREAD], capture_output=True, text=True, check=False)
+    assert time.monotonic() - begin < SECONDS + 2  # of a slow start
+    assert (done.returncode, done.stdout) == (143, "stopped\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_before_anything_is_begun_ends_the_process_without_a_word(
     tmp_path: Path, number: signal.Signals
@@ -98,8 +119,14 @@ def test_a_signal_before_anything_is_begun_ends_the_process_without_a_word(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("bars", [True, False])
+@pytest.mark.parametrize(
+    ("way", "bars"),
+    [
+        pytest.param(way, bars, marks=[pytest.mark.large] if (place + bars) % 2 else [])  # one of both by default
+        for place, way in enumerate(WAYS)
+        for bars in (True, False)
+    ],
+)
 def test_a_signal_at_any_moment_ends_the_run_clean(tmp_path: Path, long_run: Path, way: str, bars: bool) -> None:
     moments = random.Random(way)
     for number, status, what in SIGNALS:
@@ -140,18 +167,16 @@ def drained(leader: int) -> str:
     return shown.decode()
 
 
-def test_a_signal_that_is_echoed_at_once_still_leaves_nothing(tmp_path: Path, long_run: Path) -> None:
+def test_a_signal_that_is_echoed_at_once_still_leaves_nothing(tmp_path: Path) -> None:
     """timeout(1) sends the signal to the process and then to its group."""
-    out = tmp_path / "out"
-    result = subprocess.run(
-        ["timeout", "0.6", COMMAND, long_run, out, "--jobs", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=True,
-    )
-    assert result.returncode == 124
-    assert result.stderr == f"mrc2movie: terminated; {RESUME}\n"
+    source, out, mark = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "mark"
+    process = started(source, out, env=faulty("fsync", ".mrc2movie-", sleep=20, mark=mark))
+    wait_for(mark, process)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)  # another one: the system delivers one of each
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in (143, 130)
+    assert said.endswith(f"ed; {RESUME}\n")
     assert unfinished(out) == []
 
 
@@ -191,8 +216,7 @@ def test_a_signal_that_is_ignored_remains_so(tmp_path: Path) -> None:
     environment = faulty("fsync", ".mrc2movie-", sleep=1, mark=mark)
     ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
     with subprocess.Popen([*ignoring, COMMAND, source, out, "-q"], env=environment) as process:
-        while not mark.exists():
-            time.sleep(0.005)
+        wait_for(mark, process)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
 

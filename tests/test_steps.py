@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from movies import LOSSLESS, coloured_frames, described, frames, ramp, reference, run, write_mrc
+from movies import LOSSLESS, coloured_frames, description_of, frames, ramp, reference, run, shown, write_mrc
 from mrc_bytes import header, mrc, write
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
@@ -16,14 +16,6 @@ from mrc2movie.picture.deconvolution import Deconvolution
 from mrc2movie.picture.filters import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Step
 
 rng = np.random.default_rng(3)
-
-
-def shown(tmp_path: Path, voxels: NDArray[Any], *options: str, voxel_size_A: float = 0) -> list[NDArray[np.uint8]]:
-    """The frames of the way forward, decoded from a lossless movie."""
-    cell = tuple(np.float32(voxel_size_A * n) for n in voxels.shape[::-1])
-    source = write_mrc(tmp_path / "in.mrc", voxels, cella=cell)
-    assert run(source, tmp_path / "out", *LOSSLESS, "--playback", "forward", "--overwrite", *options) == 0
-    return frames(tmp_path / "out" / "in.avi")
 
 
 def binned(voxels: NDArray[Any], n: int) -> NDArray[np.float64]:
@@ -113,8 +105,8 @@ def test_lowpass_without_a_voxel_size_fails_with_advice(tmp_path: Path, capsys: 
 
 
 def test_a_lowpass_coarser_than_the_picture_is_bounded_by_it_and_warned_of() -> None:
-    coarsest = preparation(described(1, 20, 40, (2.0, 2.0, 2.0)), Settings(lowpass=80))
-    coarser = preparation(described(1, 20, 40, (2.0, 2.0, 2.0)), Settings(lowpass=1_000_000))
+    coarsest = preparation(description_of(1, 20, 40, (2.0, 2.0, 2.0)), Settings(lowpass=80))
+    coarser = preparation(description_of(1, 20, 40, (2.0, 2.0, 2.0)), Settings(lowpass=1_000_000))
     assert coarser.steps == coarsest.steps
     assert not coarsest.warnings
     (warning,) = coarser.warnings
@@ -137,7 +129,7 @@ def test_lowpass_leaves_holes_as_they_are_and_their_surroundings_finite() -> Non
 
 
 def test_voxels_that_are_not_square_are_smoothed_by_length() -> None:
-    (step,) = preparation(described(1, 8, 8, (10.0, 20.0, 5.0)), Settings(lowpass=100)).steps
+    (step,) = preparation(description_of(1, 8, 8, (10.0, 20.0, 5.0)), Settings(lowpass=100)).steps
     assert step == Lowpass((HALF_AMPLITUDE * 5, HALF_AMPLITUDE * 10))
 
 

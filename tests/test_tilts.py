@@ -9,22 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mrc_bytes import mrc, ramp, read, write
+from mrc_bytes import described, mrc, read, write
 from mrcfile.dtypes import get_ext_header_dtype
 from numpy.typing import NDArray
 
-from mrc2movie.readers import open_volume
 from mrc2movie.readers.volume import Description
 
 Movie = Callable[..., NDArray[np.uint8]]
 
 DOSE_SYMMETRIC = (0.0, 3.0, -3.0, -6.0, 6.0)
-LEVELS = np.arange(5)[:, None, None] * 10 + ramp(1, 2, 2, step=0)
-
-
-def described(path: Path) -> Description:
-    with open_volume(path) as volume:
-        return volume.description
+LEVELS = np.arange(5)[:, None, None] * 10 + np.zeros((1, 2, 2), int)
 
 
 def told(description: Description) -> dict[str, Any]:
