@@ -1,11 +1,12 @@
 """What the readers make of files: the answer to ``--info``."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mrc2movie.conversion.preparation import selection_of
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
+from mrc2movie.picture.quality import Signal, in_one_line, tilt_signals
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.volume import Description, Tilts
 
@@ -20,6 +21,7 @@ class FileInfo:
         error: Why it cannot be read; empty where it can.
         notes: What the user may want to know.
         warnings: What the user should know.
+        signals: What is striking about its tilts; what is about its voxels, only a conversion shows.
     """
 
     path: Path
@@ -27,6 +29,7 @@ class FileInfo:
     error: str = ""
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
     def facts(self) -> dict[str, str]:
         """What a person wants to know first: names and values in words."""
@@ -70,6 +73,7 @@ class FileInfo:
             "header": description.header,
             "notes": list(self.notes),
             "warnings": list(self.warnings),
+            "signals": [asdict(signal) for signal in self.signals],
         }
 
 
@@ -84,11 +88,13 @@ def inspect(path: Path, settings: Settings) -> FileInfo:
     except InputError as error:
         return FileInfo(path, error=error.in_words)
     selection = selection_of(description, settings)
+    striking = tilt_signals(description)
     return FileInfo(
         path,
         description,
         notes=description.notes + selection.notes,
-        warnings=description.warnings + selection.warnings,
+        warnings=description.warnings + selection.warnings + in_one_line(striking),
+        signals=striking,
     )
 
 

@@ -1,6 +1,7 @@
 """Directories, names, what is up to date, what is left behind."""
 
 import gc
+import gzip
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from mrc2movie.batch.plan import plan
 from mrc2movie.batch.report import Status
 from mrc2movie.errors import UsageError
 from mrc2movie.options.settings import Settings
+from mrc2movie.readers.source import InputFile
 
 
 @pytest.fixture
@@ -483,3 +485,112 @@ def test_a_run_keeps_little_of_each_file(tmp_path: Path) -> None:
     assert report.outcomes[0].frames == 2
     assert report.outcomes[0].size == (tmp_path / "out" / "0.avi").stat().st_size
     assert kept < 2**19  # a header alone is 1 MB
+
+
+# What a dry run finds
+
+
+REFUSED = {
+    "text.mrc": (b"hello\n", ()),
+    "empty.mrc": (b"", ()),
+    "zeros.st": (bytes(5000), ()),
+    "tiff.mrc": (b"II*\0" + bytes(3000), ()),
+    "cut.mrc": (mrc(ramp(3, 40, 40), 1)[:3000], ()),
+    "short.mrc": (mrc(ramp(3), 1), ("--discard-range", "0", "9")),
+    "unscaled.mrc": (mrc(ramp(3), 1, cella=(0, 0, 0)), ("--lowpass", "40")),
+    "unscaled.rec": (mrc(ramp(3), 1, cella=(0, 0, 0)), ("--lowpass", "40", "--axis", "y")),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_dry_run_refuses_what_a_real_run_refuses_in_the_same_words_and_writes_nothing(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, options = REFUSED[name]
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / name, data)
+    write_mrc(tmp_path / "in" / "good.mrc", ramp(12), cella=(24, 12, 24))
+    before = names(tmp_path)
+    said = []
+    for dry in ("--dry-run", "--quiet"):
+        assert run(tmp_path / "in", tmp_path / "out", dry, *options) == 1
+        assert dry == "--quiet" or names(tmp_path) == before
+        said.append([line for line in capsys.readouterr().err.splitlines() if name in line])
+    assert len(said[0]) == 1
+    assert said[0] == said[1]
+
+
+def test_a_dry_run_looks_only_at_the_head_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = mrc(ramp(2000, 200, 10), 1)
+    with (tmp_path / "a.mrc").open("wb") as file:
+        file.write(whole[:1024])
+        file.truncate(len(whole))
+    (tmp_path / "b.mrc.gz").write_bytes(gzip.compress(whole, 1)[:9000])  # ends early, as only a conversion finds
+    reads = 0
+    read_into = InputFile.read_into
+
+    def counting(file: InputFile, offset: int, buffer: memoryview) -> int:
+        nonlocal reads
+        reads += (count := read_into(file, offset, buffer))
+        return count
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InputFile, "read_into", counting)
+        assert run(tmp_path, tmp_path / "out", "--dry-run") == 0
+    assert reads < 40_000
+    assert "2 would be converted" in capsys.readouterr().err
+
+
+def test_an_image_whose_movie_is_up_to_date_is_not_looked_at(stacks: Path, tmp_path: Path) -> None:
+    assert run(stacks, tmp_path / "out") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InputFile, "read_into", None)
+        assert run(stacks, tmp_path / "out", "--dry-run") == 0
+
+
+# Images that are no inputs
+
+
+def test_images_in_other_formats_are_counted_in_one_line(
+    stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stacks / "below").mkdir()
+    for name in ("1.tif", "2.TIFF", "3.eer", "below/4.tif", ".5.tif", "6.hdf", "a.mdoc", "b.txt"):
+        (stacks / name).touch()
+    line = "2 TIFF files, 1 EER file and 1 HDF5 file are no inputs: only MRC files are read"
+    assert run(stacks, tmp_path / "out") == 0
+    assert [text for text in capsys.readouterr().err.splitlines() if "inputs" in text] == [line]
+    assert line in (tmp_path / "out" / "mrc2movie.log").read_text()
+    assert run(stacks, tmp_path / "out", "--dry-run", "--recursive") == 0
+    assert line.replace("2 TIFF", "3 TIFF") in capsys.readouterr().err
+    assert run(stacks, tmp_path / "out", "--pattern", "*.st") == 0
+    assert run(stacks / "a.mrc", tmp_path / "out") == 0
+    assert "inputs" not in capsys.readouterr().err
+
+
+def test_a_directory_of_nothing_but_images_in_other_formats_says_what_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.tif").touch()
+    assert run(tmp_path, tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "is named like an MRC file; 12 TIFF files are no inputs: only MRC files are read" in said
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "a.dm3").touch()
+    assert run(tmp_path / "only", tmp_path / "out") == 2
+    assert "1 DM3 file is no input: only MRC files are read" in capsys.readouterr().err
+
+
+def test_our_own_pictures_among_the_inputs_are_not_counted(stacks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(stacks, stacks, "--thumbnail", "--contact-sheet") == 0
+    capsys.readouterr()
+    assert run(stacks, stacks, "--thumbnail", "--contact-sheet") == 0
+    assert "inputs" not in capsys.readouterr().err
+
+
+def test_hidden_files_are_no_inputs(stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (stacks / "._a.mrc").write_bytes(b"\0\5\x16\7" + bytes(4000))
+    (stacks / ".b.mrc").touch()
+    assert run(stacks, tmp_path / "out") == 0
+    assert "2 converted" in capsys.readouterr().err

@@ -1,12 +1,14 @@
 """The picture: grey values, orientation, outliers, holes."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from movies import frames, ramp, reference, shown, write_mrc
+from movies import frames, ramp, reference, run, shown, write_mrc
 from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
 from mrc2movie.picture.greys import SAMPLE_VOXELS, Sampling

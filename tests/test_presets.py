@@ -229,7 +229,7 @@ def labels(*shape: int) -> NDArray[np.int16]:
 @pytest.mark.parametrize("preset", ["tilt", "tomogram", "auto"])
 def test_labels_are_neither_averaged_nor_smoothed_nor_equalised(tmp_path: Path, preset: str) -> None:
     voxels = labels(12, 300, 280)
-    source = write(tmp_path / "a.rec", voxels, 10)
+    source = write_mrc(tmp_path / "a.rec", voxels, voxel_size_A=10)
     found, log = settled(tmp_path, source, "--preset", preset)
     assert np.array_equal(found, reference(voxels, 0, 2))
     assert "a volume of labels: neither averaged nor smoothed" in log
@@ -238,7 +238,7 @@ def test_labels_are_neither_averaged_nor_smoothed_nor_equalised(tmp_path: Path, 
 
 
 def test_counted_electrons_are_no_labels(tmp_path: Path) -> None:
-    source = write(tmp_path / "a.rec", rng.poisson(0.1, (12, 300, 280)).astype(np.int16), 10)
+    source = write_mrc(tmp_path / "a.rec", rng.poisson(0.1, (12, 300, 280)).astype(np.int16), voxel_size_A=10)
     assert "labels" not in settled(tmp_path, source, "--preset", "tomogram")[1]
 
 
@@ -246,7 +246,7 @@ def test_dark_field_keeps_its_ratios(tmp_path: Path) -> None:
     """Half of the voxels are nearly black, and the others rise with the mass: no local contrast under a preset."""
     image = rng.normal(100, 5, (1, 300, 300))
     image[:, 100:200, 100:200] += 20 * np.arange(100)
-    source = write(tmp_path / "a.mrc", image.astype(np.float32), 10)
+    source = write_mrc(tmp_path / "a.mrc", image.astype(np.float32), voxel_size_A=10)
     found, _ = settled(tmp_path, source, "--preset", "tilt")
     assert np.array_equal(found, settled(tmp_path, source, "--preset", "tilt", "--clip-limit", "0")[0])
     assert not np.array_equal(found, settled(tmp_path, source, "--preset", "tilt", "--clip-limit", "1.2")[0])
@@ -256,7 +256,7 @@ def test_dark_field_keeps_its_ratios(tmp_path: Path) -> None:
 def test_a_tomogram_is_deconvolved_where_its_voxel_size_is_plausible_and_smoothed_elsewhere(
     tmp_path: Path, size_A: float, deconvolved: bool
 ) -> None:
-    source = write(tmp_path / "a.rec", rng.normal(0, 1, (9, 256, 256)).astype(np.float32), size_A)
+    source = write_mrc(tmp_path / "a.rec", rng.normal(0, 1, (9, 256, 256)).astype(np.float32), voxel_size_A=size_A)
     found, log = settled(tmp_path, source, "--preset", "tomogram")
     options = ("--deconv",) if deconvolved else ("--smooth", "1.5", "--no-deconv")
     expected, _ = settled(tmp_path, source, "--average=5", "--clip-limit=0", *options)
@@ -276,7 +276,7 @@ def test_a_tomogram_is_deconvolved_where_its_voxel_size_is_plausible_and_smoothe
 def test_auto_knows_particles_images_and_maps(
     tmp_path: Path, name: str, shape: tuple[int, int, int], header: dict[str, int], why: str
 ) -> None:
-    source = write(tmp_path / name, rng.normal(0, 9, shape).astype(np.float32), 3, **header)
+    source = write_mrc(tmp_path / name, rng.normal(0, 9, shape).astype(np.float32), voxel_size_A=3, **header)
     _, log = settled(tmp_path, source, "--preset", "auto")
     assert f"--preset auto{'' if why.startswith('takes') else ':'} {why}" in log
     assert "WARNING" not in log
@@ -288,6 +288,37 @@ def test_auto_knows_particles_images_and_maps(
 
 
 def test_auto_takes_no_preset_where_the_tilts_are_all_alike(tmp_path: Path) -> None:
-    source = write(tmp_path / "a.mrc", rng.normal(0, 9, (6, 64, 96)).astype(np.float32), 3, ispg=0)
+    source = write_mrc(tmp_path / "a.mrc", rng.normal(0, 9, (6, 64, 96)).astype(np.float32), voxel_size_A=3, ispg=0)
     (tmp_path / "a.rawtlt").write_text("12.0\n" * 6)
     assert "--preset auto: its tilts are all alike" in settled(tmp_path, source, "--preset", "auto")[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (("--preset=tilt",), 8),
+        (("--preset=tomogram",), 16),
+        (("--preset=auto", "--fps=5"), 10),
+        (("--preset=tilt", "--fps=0.2"), 1),
+        (("--preset=tilt", "--small"), 8),
+        (("--preset=tilt", "--format=avi"), 8),
+        (("--preset=tilt", "--format=gif", "--playback=forward"), 8),
+        (("--format=mp4",), 1),
+    ],
+)
+def test_under_a_preset_a_single_image_is_held_for_two_seconds(
+    tmp_path: Path, options: tuple[str, ...], count: int
+) -> None:
+    source = write_mrc(tmp_path / "a.mrc", rng.integers(0, 99, (1, 32, 64)).astype(np.int16), voxel_size_A=10)
+    assert run(source, tmp_path / "out", "--clip-limit=0", "--range=0,99", *options) == 0
+    (movie,) = (path for path in (tmp_path / "out").iterdir() if path.stem == "a")
+    found = frames(movie)
+    assert len(found) == record(movie)["frames"]["frames"] == count
+    for frame in found[1:]:
+        assert np.abs(np.subtract(frame, found[0], dtype=int)).max() <= 12
+
+
+def test_two_images_are_not_held(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "a.mrc", rng.integers(0, 99, (2, 32, 64)).astype(np.int16), voxel_size_A=10)
+    assert run(source, tmp_path / "out", "--preset=tilt") == 0
+    assert len(frames(tmp_path / "out" / "a.mp4")) == 2

@@ -309,7 +309,7 @@ def test_smooth_is_a_gaussian_in_pixels_of_the_smaller_picture(tmp_path: Path) -
 
 
 def test_smooth_and_lowpass_together_are_one_gaussian() -> None:
-    (step,) = preparation(described(1, 64, 64, (10.0, 10.0, 5.0)), Settings(lowpass=100, smooth=3)).steps
+    (step,) = preparation(description_of(1, 64, 64, (10.0, 10.0, 5.0)), Settings(lowpass=100, smooth=3)).steps
     assert isinstance(step, Lowpass)
     assert_allclose(step.deviations, np.hypot(HALF_AMPLITUDE * 10, 3))
 

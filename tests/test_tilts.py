@@ -251,10 +251,19 @@ def test_sidecars_of_another_count_are_not_used(tmp_path: Path, count: int) -> N
     (tmp_path / "a.tlt").write_text("\n".join(map(str, angles)))
     description = described(write(tmp_path / "a.mrc", mrc(LEVELS, 1)))
     assert description.tilts is None
-    assert description.notes == (
-        f"a.mrc.mdoc tells of {count} sections, the file has 5: not used",
-        f"a.tlt tells of {count} sections, the file has 5: not used",
-    )
+    assert [(other.origin, other.degrees) for other in description.other_tilts] == [
+        ("a.mrc.mdoc", angles),
+        ("a.tlt", angles),
+    ]
+    assert description.notes == ()
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_sidecars_of_far_fewer_or_more_sections_are_of_another_file(tmp_path: Path, count: int) -> None:
+    (tmp_path / "a.tlt").write_text("\n".join(map(str, range(count))))
+    description = described(write(tmp_path / "a.mrc", mrc(LEVELS, 1)))
+    assert description.other_tilts == ()
+    assert description.notes == (f"a.tlt tells of {count} sections, the file has 5: not used",)
 
 
 def test_extended_headers_come_before_mdoc_before_rawtlt_before_tlt(tmp_path: Path) -> None:

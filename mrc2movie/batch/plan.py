@@ -6,6 +6,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -41,10 +42,11 @@ def _jobs(source: Path, output_directory: Path, settings: Settings) -> Sequence[
     if output_directory.exists() and not output_directory.is_dir():
         raise UsageError(f"{output_directory} is not a directory", "name a directory for the movies")
     unlisted: dict[Path, str] = {}
+    others: Counter[str] = Counter()
     if source.is_dir():
-        inputs = sorted(_inputs(source, output_directory, settings, unlisted), key=_natural)
+        inputs = sorted(_inputs(source, output_directory, settings, unlisted, others), key=_natural)
         wanted = f"matches {settings.pattern}" if settings.pattern else "is named like an MRC file"
-        missing = f"no file in {source} {wanted}"
+        missing = "; ".join(filter(None, (f"no file in {source} {wanted}", in_words(others))))
         advice = "choose others with --pattern, look into sub-directories with --recursive"
     else:
         inputs = [source] if os.path.lexists(source) else []
@@ -53,16 +55,37 @@ def _jobs(source: Path, output_directory: Path, settings: Settings) -> Sequence[
         raise UsageError(missing, advice)
     root = source if source.is_dir() else source.parent
     targets = _targets([path.relative_to(root) for path in inputs], suffix(settings), root, output_directory)
-    return [
+    jobs = [
         *(Job(path, output_directory / target, output_directory) for path, target in zip(inputs, targets, strict=True)),
         *(
             Job(path, output_directory / path.relative_to(root), output_directory, why)
             for path, why in unlisted.items()
         ),
     ]
+    return [replace(jobs[0], remark=in_words(others)), *jobs[1:]]
 
 
-def _inputs(directory: Path, output_directory: Path, settings: Settings, unlisted: dict[Path, str]) -> Iterator[Path]:
+def in_words(others: Counter[str]) -> str:
+    """What the images in a directory are that are no inputs; empty where there are none."""
+    counts = [f"{count} {kind} file{'s' if count > 1 else ''}" for kind, count in others.most_common()]
+    if not counts:
+        return ""
+    first = " and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
+    return f"{first} {'are no inputs' if others.total() > 1 else 'is no input'}: only MRC files are read"
+
+
+_OTHER_IMAGES = {
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".hdf", ".h5", ".hdf5", ".emd"), "HDF5"),
+    **dict.fromkeys((".jpg", ".jpeg"), "JPEG"),
+    **{".eer": "EER", ".dm3": "DM3", ".dm4": "DM4", ".em": "EM", ".ser": "SER", ".png": "PNG", ".spi": "SPIDER"},
+}
+"""Images in other formats, by their suffixes: people who expect movies of them should know why there are none."""
+
+
+def _inputs(
+    directory: Path, output_directory: Path, settings: Settings, unlisted: dict[Path, str], others: Counter[str]
+) -> Iterator[Path]:
     """The files to convert, without what an earlier run made.
 
     No directory is visited twice: links to directories are followed when all directories proper have been visited.
@@ -72,6 +95,7 @@ def _inputs(directory: Path, output_directory: Path, settings: Settings, unliste
         output_directory: Where the movies go, maybe the same.
         settings: Which files.
         unlisted: Gets the directories below that cannot be listed, and why.
+        others: Gets the number of images in other formats, by their names, unless the user gave a pattern.
 
     Raises:
         OSError: The directory itself cannot be listed.
@@ -109,8 +133,13 @@ def _inputs(directory: Path, output_directory: Path, settings: Settings, unliste
             wanted = fnmatch(entry.name, settings.pattern) if settings.pattern else _named_like_mrc(entry.name)
             if entry.name.startswith(".") and not (settings.pattern or "").startswith("."):
                 continue  # what macOS keeps beside a.mrc is ._a.mrc
-            if wanted and not (into_itself and _is_ours(path)):
+            kind = "" if settings.pattern else _OTHER_IMAGES.get(path.suffix.lower(), "")
+            if not (wanted or kind) or (into_itself and _is_ours(path)):
+                continue
+            if wanted:
                 yield path
+            else:
+                others[kind] += 1
 
 
 def _is_ours(path: Path) -> bool:

@@ -30,12 +30,14 @@ class Job:
         target: The movie.
         output_directory: The one that the user named; the target is in it, or in a directory below.
         refusal: Why the input cannot even be tried, if so.
+        remark: What the log gets before the job, if anything: the first of a run has what is to be said of all.
     """
 
     source: Path
     target: Path
     output_directory: Path
     refusal: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mrc2movie import __version__
 from mrc2movie.batch.decide import attempt_of, decide, links_between
 from mrc2movie.batch.plan import plan
 from mrc2movie.batch.report import Job, Message, Outcome, Report, RunProgress, Status
-from mrc2movie.conversion.convert import Conversion, convert_claimed
+from mrc2movie.conversion.convert import Conversion, check_head, convert_claimed
 from mrc2movie.conversion.sections import SectionProgress
 from mrc2movie.errors import (
     TOO_LITTLE_MEMORY,
@@ -82,6 +82,8 @@ def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress) -> Repor
 
         with closing(_in_order(jobs, work, _files_at_once(settings, workers.count), workers, progress)) as arriving:
             for outcome in arriving:
+                if outcome.job.remark:
+                    logger.info("%s", outcome.job.remark)
                 if full and outcome.status is not Status.CONVERTED:
                     outcome = Outcome(outcome.job, Status.NOT_BEGUN)  # stopped, or failed for the same reason
                 else:
@@ -220,6 +222,8 @@ def convert_job(
         if unmade:
             raise unmade
         decision = decide(job, settings)
+        if decision.status is Status.PLANNED and settings.dry_run:
+            check_head(job.source, settings, workers)
         if decision.status is not Status.PLANNED or settings.dry_run:
             return Outcome(job, decision.status, decision.why)
         _make_directories(job)

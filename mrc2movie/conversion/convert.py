@@ -1,22 +1,25 @@
 """One input to one movie, and what lies beside it: the wiring."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from mrc2movie import __version__
+from mrc2movie.conversion.alike import Alike
 from mrc2movie.conversion.encode import Movie, make
-from mrc2movie.conversion.measure import measure
+from mrc2movie.conversion.measure import measure, what_is_shown
 from mrc2movie.conversion.preparation import render_options
 from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.conversion.sections import SectionProgress
 from mrc2movie.errors import InputError, UsageError, about
 from mrc2movie.options.codecs import FORMATS
+from mrc2movie.options.presets import IMAGE_SECONDS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.labels import plan_labels
+from mrc2movie.picture.quality import in_one_line, rounded, signals
 from mrc2movie.picture.selection import reverse_pass
 from mrc2movie.processors import available_processors
 from mrc2movie.readers import open_volume
@@ -117,16 +120,19 @@ def convert_claimed(
             prepared.pixel_size_A,
         )
         stills = Stills(settings.thumbnail, settings.contact_sheet, description, selection)
+        alike = Alike(measured.table.maybe_alike())
         with about(target), claim.naming_the_cause():
             writer = open_movie(claim.hidden, prepared.frame_shape, settings, workers.count, target.stem)
             count = len(selection.places)
-            movie = Movie(writer, labels, count, reverse_pass(count, settings.playback), claim, workers, sections.watch)
-            make((stills, movie), sections, options)  # stills first: the movie draws its labels on the frame
+            following = _following(count, settings)
+            movie = Movie(writer, labels, count, following, claim, workers, sections.watch)
+            make((alike, stills, movie), sections, options)  # the movie last: it draws its labels on the frame
             made = FileStamp.of(claim.hidden)
             beside = write_pictures(stills.finished(), claim, settings)
         read_from.check()
         read = volume.description  # anew: what is wrong with a compressed stream shows at its end
         pictures_made = tuple(each.artifact for each in beside)
+        striking = signals(measured.table, selection.numbers, alike.groups(), description)
         record = Record(
             source=read_from.stamp,
             source_paths=source_paths(source, target),
@@ -137,6 +143,9 @@ def convert_claimed(
             header=description.header,
             grey_range=(grey_range.low, grey_range.high),
             sections=selection.numbers,
+            section_means=rounded(measured.table.mean),
+            section_deviations=rounded(measured.table.deviation),
+            signals=striking,
             frames=movie.facts,
             seconds=dict(sections.watch.seconds),
             notes=preset_notes + read.notes + selection.notes + grey_range.notes + prepared.notes + writer.notes,
@@ -145,7 +154,8 @@ def convert_claimed(
             + prepared.warnings
             + grey_range.warnings
             + labels.warnings
-            + writer.warnings,
+            + writer.warnings
+            + in_one_line(striking),
             version=__version__,
         )
         with about(target), claim.naming_the_cause():
@@ -155,6 +165,27 @@ def convert_claimed(
             publish(beside)
             claim.publish()
     return Conversion(source, target, record, time.perf_counter() - begin)
+
+
+def _following(count: int, settings: Settings) -> Sequence[int]:
+    """The positions that are shown again after the last section; under a preset a single image is held for a while."""
+    if count == 1 and settings.preset:
+        return (0,) * (round(IMAGE_SECONDS * settings.fps) - 1)
+    return reverse_pass(count, settings.playback)
+
+
+def check_head(source: Path, settings: Settings, workers: Share) -> None:
+    """Refuse what a conversion would refuse by the head of a file, and write nothing.
+
+    Raises:
+        Mrc2movieError: It would.
+    """
+    with (
+        about(source),
+        open_volume(source, settings.mode0) as file,
+        _along_axis(file, settings, workers, source.parent, lambda stage, done, total: None) as volume,
+    ):
+        what_is_shown(volume.description, settle(settings, file)[0])
 
 
 def _along_axis(

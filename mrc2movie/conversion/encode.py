@@ -63,7 +63,7 @@ class Movie(Product):
         writer: Writes it.
         labels: What is written on its frames.
         count: Sections shown.
-        reverse: The positions that follow the last section, see `reverse_pass`.
+        following: The positions that are shown again after the last section, see `reverse_pass`.
         claim: Of the movie.
         workers: What the file uses of the threads of the run.
         watch: Measures the stages.
@@ -77,16 +77,16 @@ class Movie(Product):
         writer: MovieWriter,
         labels: Labels,
         count: int,
-        reverse: range,
+        following: Sequence[int],
         claim: Claim,
         workers: Share,
         watch: Stopwatch,
     ) -> None:
-        self.facts = MovieFacts(count + len(reverse), writer.width, writer.height, writer.fps)
+        self.facts = MovieFacts(count + len(following), writer.width, writer.height, writer.fps)
         self._writer = writer
         self._labels = labels
-        self._reverse = reverse
-        self._last = reverse[-1] if reverse else count - 1
+        self._following = following
+        self._last = following[-1] if following else count - 1
         self._hidden: Path = claim.hidden
         self._spool = PacketSpool(claim.directory)
         self._workers = workers
@@ -107,16 +107,16 @@ class Movie(Product):
         return work
 
     def take(self, part: Packet) -> None:
-        """Write a packet, and keep it for the reverse pass."""
+        """Write a packet, and keep it to be shown again."""
         with self._watch.stage("writing"):
             self._writer.write(part)
-            if self._reverse:
+            if self._following:
                 self._spool.append(part)
 
     def finish(self) -> None:
-        """Write the reverse pass, close the movie, flush it and open it again to verify both ends."""
+        """Write what is shown again, close the movie, flush it and open it again to verify both ends."""
         with self._watch.stage("writing"):
-            for position in self._reverse:
+            for position in self._following:
                 self._writer.write(self._spool[position])
             self._spool.close()
             self._writer.close()

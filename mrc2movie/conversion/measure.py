@@ -1,12 +1,12 @@
 """The measuring pass: which greys the sections shown have, and so what becomes black and white."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mrc2movie.conversion.preparation import preparation, selection_of
+from mrc2movie.conversion.preparation import Preparation, preparation, selection_of
 from mrc2movie.conversion.sections import PreparedSections, SectionProgress
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
@@ -20,8 +20,9 @@ from mrc2movie.picture.greys import (
     collect_with_matched_means,
     section_statistics,
 )
+from mrc2movie.picture.quality import MOST_SECTIONS, Look, SectionTable, look
 from mrc2movie.picture.selection import Selection, reverse_pass
-from mrc2movie.readers.volume import Section, SizeLearned, Volume
+from mrc2movie.readers.volume import Description, Section, SizeLearned, Volume
 from mrc2movie.workers import Share
 
 _MOST_FRAMES = 2**31 - 1  # AVI, MP4 and OpenCV count frames in 32 bits
@@ -35,11 +36,13 @@ class Measured:
         sections: The sections that it went over, for the next pass.
         grey_range: What becomes black and white.
         shifts: What is to be added to the voxels at each position, so that the means match; empty for nothing.
+        table: What is kept of each section; empty where there are too many.
     """
 
     sections: PreparedSections
     grey_range: GreyRange
     shifts: Sequence[float] = ()
+    table: SectionTable = field(default_factory=SectionTable)
 
 
 def measure(volume: Volume, settings: Settings, workers: Share, progress: SectionProgress) -> Measured:
@@ -49,21 +52,29 @@ def measure(volume: Volume, settings: Settings, workers: Share, progress: Sectio
         InputError: The volume cannot be read, or all its sections are discarded.
     """
     while True:
-        description = volume.description
-        if settings.pixel_size:
-            description = replace(description, voxel_size_A=(settings.pixel_size,) * 3)
-        selection = selection_of(description, settings)
-        if not selection.places:
-            raise InputError(
-                f"all {description.shape[0]} sections are discarded",
-                "discard fewer (--discard-range, --discard-percentage)",
-            )
-        prepared = preparation(description, settings)
+        description, selection, prepared = what_is_shown(volume.description, settings)
         with suppress(SizeLearned):
             _check_frames(volume, selection, settings)
             volume.expect(selection.read(), selection.rising)
             sections = PreparedSections(volume, description, selection, prepared, workers, progress)
             return _measured(sections, GreyRule.parse(settings.range), settings.match_mean)
+
+
+def what_is_shown(description: Description, settings: Settings) -> tuple[Description, Selection, Preparation]:
+    """What the options make of a file: it with the voxel size that the user gave, its sections, what is done to each.
+
+    Raises:
+        InputError: All sections are discarded, or a step needs a voxel size, and none is known.
+    """
+    if settings.pixel_size:
+        description = replace(description, voxel_size_A=(settings.pixel_size,) * 3, voxel_size_is_bare=False)
+    selection = selection_of(description, settings)
+    if not selection.places:
+        raise InputError(
+            f"all {description.shape[0]} sections are discarded",
+            "discard fewer (--discard-range, --discard-percentage)",
+        )
+    return description, selection, preparation(description, settings)
 
 
 def _check_frames(volume: Volume, selection: Selection, settings: Settings) -> None:
@@ -86,18 +97,29 @@ def _check_frames(volume: Volume, selection: Selection, settings: Settings) -> N
 
 def _measured(sections: PreparedSections, rule: GreyRule, match_mean: bool) -> Measured:
     sampling = Sampling.of(len(sections.selection.places), sections.preparation.shape)
+    few = len(sections.selection.places) <= MOST_SECTIONS
 
-    def make_worker() -> Callable[[int, Section], Statistics]:
-        def work(position: int, section: Section) -> Statistics:
+    def make_worker() -> Callable[[int, Section], tuple[Statistics, Look | None]]:
+        def work(position: int, section: Section) -> tuple[Statistics, Look | None]:
             with sections.watch.stage("measuring"):
                 sampled = sampling.slice(position) if rule.needs_sample else slice(0)
-                return section_statistics(section, sampled, match_mean)
+                statistics = section_statistics(section, sampled, match_mean)
+                return statistics, look(section, not statistics.nonfinite) if few else None
 
         return work
 
-    parts = sections.each("measuring", make_worker)
+    table = SectionTable()
+    parts = _kept(sections.each("measuring", make_worker), table)
     statistics, shifts = collect_with_matched_means(parts) if match_mean else (collect(parts), ())
-    return Measured(sections, choose_range(statistics, rule, _rounding(sections)), shifts)
+    return Measured(sections, choose_range(statistics, rule, _rounding(sections)), shifts, table)
+
+
+def _kept(parts: Iterable[tuple[Statistics, Look | None]], table: SectionTable) -> Iterator[Statistics]:
+    """The statistics of the sections, of which the table keeps what it wants as they pass by."""
+    for part, seen in parts:
+        if seen:
+            table.add(seen, part.minimum, part.maximum, part.nonfinite, part.mean)
+        yield part
 
 
 def _rounding(sections: PreparedSections) -> float:

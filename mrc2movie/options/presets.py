@@ -29,6 +29,9 @@ deconvolution, with little local contrast or none, are what an expert would choo
 SMOOTH_INSTEAD = 1.5
 """What ``tomogram`` smooths with where no voxel size is known, which the deconvolution needs."""
 
+IMAGE_SECONDS = 2.0
+"""Under a preset a single image is shown for so long: one frame would be gone before anybody sees it."""
+
 AUTO_PRESET: Mapping[str, object] = _BOTH
 """What ``auto`` stands for before a file is opened, and for files that fit no preset: what the presets share."""
 

@@ -9,7 +9,7 @@ from mrc2movie.errors import UsageError
 from mrc2movie.options import kinds
 from mrc2movie.options.codecs import CODECS, FORMATS, choose, find_codec, require_small
 from mrc2movie.options.kinds import Kind
-from mrc2movie.options.presets import AUTO_PRESET, PRESETS, in_words
+from mrc2movie.options.presets import AUTO_PRESET, IMAGE_SECONDS, PRESETS, in_words
 
 Class = TypeVar("Class")
 
@@ -80,7 +80,8 @@ class Settings:
         kinds.choice(*PRESETS, "auto"),
         "presets",
         "; ".join(f"{name} stands for {in_words(values)}" for name, values in PRESETS.items())
-        + "; auto takes for each file the one that fits its name, tilts and shape, and says which; an option given "
+        + f"; a single image is held for {IMAGE_SECONDS:g} s"
+        "; auto takes for each file the one that fits its name, tilts and shape, and says which; an option given "
         "beside it wins (--no-match-mean, --no-scale-bar and --label none switch off what a preset switches on)",
         "none",
     )

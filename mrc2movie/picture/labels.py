@@ -145,6 +145,7 @@ def plan_labels(
         else:
             length_A = round_length(_BAR_SHARE[0] / 2 * shape[1] * pixel_size_A[0])
             bar = ScaleBar(round(length_A / pixel_size_A[0]), in_words(length_A))
+            warnings += _if_bare("--scale-bar", description)
             if abs(pixel_size_A[0] / pixel_size_A[1] - 1) > 0.01:
                 warnings.append("--scale-bar: it holds from left to right only, since the voxels are not square")
     font = cv2.FontFace("sans")
@@ -173,6 +174,16 @@ def plan_labels(
     return Labels(captions, bar, size, tuple(warnings))
 
 
+def _if_bare(flag: str, description: Description) -> list[str]:
+    """The warning about lengths that rest on a voxel size that may be none."""
+    if not description.voxel_size_is_bare:
+        return []
+    return [
+        f"{flag}: the voxel size is exactly 1 Å in the header, which most programs write where they know none (give it "
+        "with --pixel-size)"
+    ]
+
+
 def captions_of(
     wanted: Sequence[str], description: Description, selection: Selection, axis: str
 ) -> tuple[Captions | None, list[str]]:
@@ -195,6 +206,7 @@ def captions_of(
             warnings.append(f"--label depth: no {what} is known, so none is written (give it with --pixel-size)")
         else:
             lines.append(partial(_depth_line, size[2]))
+            warnings += _if_bare("--label depth", description)
 
     def captions(position: int) -> Sequence[str]:
         number = selection.numbers[position]

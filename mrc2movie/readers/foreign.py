@@ -5,11 +5,11 @@ import math
 import struct
 
 _MAGIC = (
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (such as EMAN2's .hdf and Velox' .emd)"),
     (b"II*\0", "a TIFF image"),
     (b"MM\0*", "a TIFF image"),
-    (b"II+\0", "a TIFF image (BigTIFF)"),
-    (b"MM\0+", "a TIFF image (BigTIFF)"),
+    (b"II+\0", "a TIFF image (BigTIFF, as EER is)"),
+    (b"MM\0+", "a TIFF image (BigTIFF, as EER is)"),
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),

@@ -132,6 +132,7 @@ def _turned(description: Description, axis: Literal["x", "y"]) -> Description:
         voxel_size_A=_turned_size(description.voxel_size_A, axis),
         row0_at_bottom=True,
         tilts=None,
+        other_tilts=(),
     )
 
 

@@ -6,11 +6,13 @@ Formats: https://bio3d.colorado.edu/SerialEM/hlp/html/about_formats.htm and IMOD
 import io
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mrc2movie.errors import InputError
 from mrc2movie.readers.mrc.extended import MOST_SECTIONS, TILT, Column, Metadata
 from mrc2movie.readers.source import InputFile
+from mrc2movie.readers.volume import Tilts
 
 _MDOC_BYTES = 16 * 2**20
 _ANGLES_BYTES = 2**20
@@ -34,22 +36,34 @@ _MDOC_FIELDS = (
 _MDOC_KEYS = frozenset(key for key, _, _ in _MDOC_FIELDS)
 
 
-def sidecar_metadata(path: Path, sections: int) -> tuple[list[Metadata], list[str]]:
-    """Everything beside a file that tells of as many sections as it has, the most trusted first.
+@dataclass(frozen=True)
+class Sidecars:
+    """What lies beside a file.
+
+    Attributes:
+        fitting: What tells of as many sections as the file has, the most trusted first.
+        other_tilts: The angles of those that list somewhat more or fewer.
+        notes: About the others.
+    """
+
+    fitting: tuple[Metadata, ...] = ()
+    other_tilts: tuple[Tilts, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find_sidecars(path: Path, sections: int) -> Sidecars:
+    """Everything beside a file that tells of its sections.
 
     Args:
         path: The file; its sidecars are sought under its name, and under it without its suffixes.
         sections: How many it has.
-
-    Returns:
-        The sidecars, and notes about those that do not fit.
     """
     names = [path.name]
     while Path(names[-1]).suffix and len(names) < 3:  # a.mrc.gz, a.mrc, a
         names.append(Path(names[-1]).stem)
     candidates = [f"{name}.mdoc" for name in names]
     candidates += [f"{name}{suffix}" for suffix in (".rawtlt", ".tlt") for name in names[1:]]
-    found, notes = [], []
+    found, other, notes = [], [], []
     for name in candidates:
         is_mdoc = name.endswith(".mdoc")
         text = _text(path.with_name(name), _MDOC_BYTES if is_mdoc else _ANGLES_BYTES)
@@ -62,9 +76,11 @@ def sidecar_metadata(path: Path, sections: int) -> tuple[list[Metadata], list[st
         count = len(metadata.columns[TILT])
         if count == sections:
             found.append(metadata)
-        else:
+        elif 2 * min(count, sections) > max(count, sections) and (angles := metadata.tilts(count)):
+            other.append(Tilts(angles, name))
+        else:  # perhaps of the tilt series that a tomogram comes from
             notes.append(f"{name} tells of {count} sections, the file has {sections}: not used")
-    return found, notes
+    return Sidecars(tuple(found), tuple(other), tuple(notes))
 
 
 def _text(path: Path, at_most: int) -> str | None:

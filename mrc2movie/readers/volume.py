@@ -75,12 +75,15 @@ class Description:
         dtype: Of the sections, native byte order.
         row0_at_bottom: Whether row 0 is the bottom of the picture.
         voxel_size_A: Along (columns, rows, sections), or None where the file does not tell.
+        voxel_size_is_bare: Whether it is exactly 1 Å in the header and nowhere else: most programs write that where
+            they know none.
         header: What the record keeps of the header: names and JSON values.
         storage: How the format keeps it: names and values in words.
         kind: What the sections are, as far as the file tells.
         kind_by_name: Whether its name tells that: headers often tell it wrongly.
         tilts: Their tilt angles, where known for every section.
         optics: What is known of the microscope.
+        other_tilts: Angles that a sidecar lists of another number of sections than the file has.
         colour: Whether sections are in colour, (y, x, 3) uint8.
         notes: What the user may want to know of how the file was read.
         warnings: What the user should know of it.
@@ -91,10 +94,12 @@ class Description:
     row0_at_bottom: bool
     voxel_size_A: VoxelSize | None
     header: dict[str, object]
+    voxel_size_is_bare: bool = False
     kind: VolumeKind = "image stack"
     kind_by_name: bool = False
     tilts: Tilts | None = None
     optics: Optics = Optics()
+    other_tilts: tuple[Tilts, ...] = ()
     colour: bool = False
     storage: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

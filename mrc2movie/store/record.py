@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mrc2movie.errors import OutputError, saying
+from mrc2movie.picture.quality import Signal
 from mrc2movie.store.artifact import Artifact
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim
 from mrc2movie.store.files import FileStamp, make_directory, move_into_place
@@ -92,6 +93,10 @@ class Record(Made):
         header: What the reader made of the input's header.
         grey_range: [low, high].
         sections: Section numbers in the order of their first appearance, counted from 0 in file order.
+        section_means: The mean of each section shown, in the order of `sections`, from regular rows, before
+            ``--match-mean``; None without a finite voxel; empty for more than 10,000 sections.
+        section_deviations: The standard deviation of each; so for these.
+        signals: What is striking about the sections, see `quality`.
         frames: Number, size and rate of the movie's frames.
         seconds: Seconds spent in each stage, added up over the threads.
         notes: What the user was told.
@@ -103,6 +108,9 @@ class Record(Made):
     header: dict[str, object]
     grey_range: tuple[float, float]
     sections: Sequence[int]
+    section_means: tuple[float | None, ...]
+    section_deviations: tuple[float | None, ...]
+    signals: tuple[Signal, ...]
     frames: MovieFacts
     seconds: dict[str, float]
     notes: tuple[str, ...]

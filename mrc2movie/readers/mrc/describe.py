@@ -1,14 +1,15 @@
 """From a parsed header and what lies beside the file to the description that the rest of the program works with."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 from mrc2movie.readers.mrc.extended import MOST_SECTIONS, Metadata
 from mrc2movie.readers.mrc.header import Header
 from mrc2movie.readers.mrc.voxels import MODES, Coding
-from mrc2movie.readers.sidecars import sidecar_metadata
+from mrc2movie.readers.sidecars import Sidecars, find_sidecars
 from mrc2movie.readers.volume import Description, Optics, Tilts, VolumeKind, VoxelSize
 
 _KIND_OF_SUFFIX: dict[str, VolumeKind] = {
@@ -19,6 +20,9 @@ _KIND_OF_SUFFIX: dict[str, VolumeKind] = {
     ".srec": "volume",
     ".mrcs": "particle stack",
 }
+
+_SIZES_AGREE = 0.01
+"""Relative to each other; what programs round is less, and what they bin is more."""
 
 
 def describe(path: Path, container: str, header: Header, there: int, extended: Metadata | None) -> Description:
@@ -43,22 +47,24 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         notes.extend(_why_not_extended(header))
     suffix_kind = _suffix_kind(path)
     sources = [extended] if extended else []
-    tilts = None
+    tilts, sidecars = None, Sidecars()
     # A tomogram shares its stem, and now and then its extended header, with the tilt series that it comes from: the
     # angles are those of that one.
     if suffix_kind not in ("volume", "particle stack"):
-        sidecars, sidecar_notes = sidecar_metadata(path, header.nz) if 1 < header.nz <= MOST_SECTIONS else ([], [])
-        notes.extend(sidecar_notes)
-        sources.extend(sidecars)
+        if 1 < header.nz <= MOST_SECTIONS:
+            sidecars = find_sidecars(path, header.nz)
+        notes.extend(sidecars.notes)
+        sources.extend(sidecars.fitting)
         tilts = _tilts(sources, count)
-    voxel_size_A = header.spacing_A or _pixel_size(sources)
-    if voxel_size_A != header.spacing_A:
-        notes.append("the header has no voxel size: taken from the extended header or the sidecar")
+    size = _voxel_size(header.spacing_A, sources, suffix_kind)
+    notes.extend(size.notes)
+    warnings.extend(size.warnings)
     return Description(
         shape=(count, header.layout.rows, header.layout.columns),
         dtype=header.layout.section_dtype,
         row0_at_bottom=not header.row0_is_top,
-        voxel_size_A=voxel_size_A,
+        voxel_size_A=size.voxel_size_A,
+        voxel_size_is_bare=size.is_bare,
         storage={
             "dialect": _dialect(container, header),
             "byte order": f"{header.byte_order_name}-endian",
@@ -69,6 +75,7 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         kind_by_name=suffix_kind is not None,
         tilts=tilts,
         optics=_optics(sources),
+        other_tilts=sidecars.other_tilts,
         colour=header.layout.coding is Coding.COLOUR,
         notes=tuple(notes),
         warnings=tuple(warnings),
@@ -97,13 +104,53 @@ def _tilts(sources: Sequence[Metadata], count: int) -> Tilts | None:
     return next((tilts for tilts in found if tilts.vary), found[0] if found else None)
 
 
-def _pixel_size(sources: Sequence[Metadata]) -> VoxelSize | None:
-    """The pixel size that an extended header or a sidecar gives for the first section, in all directions."""
-    for metadata in sources:
-        size = next(iter(metadata.columns.get("pixel_size_A", ())), None)
-        if size and size > 0:
-            return (size, size, size)
-    return None
+@dataclass(frozen=True)
+class _Size:
+    """The voxel size, and what is to be said of it; see `Description`."""
+
+    voxel_size_A: VoxelSize | None
+    is_bare: bool = False
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _voxel_size(in_header: VoxelSize | None, sources: Sequence[Metadata], suffix_kind: VolumeKind | None) -> _Size:
+    """The header's size, unless it has none or a bare 1 Å: then that of an extended header or a sidecar.
+
+    Sizes that differ are told, but not of a tomogram: its extended header may be that of its tilt series, which was
+    not binned.
+    """
+    told = [(size, metadata.origin) for metadata in sources if (size := _pixel_size(metadata))]
+    if in_header is None:
+        if not told:
+            return _Size(None)
+        notes = ("the header has no voxel size: taken from the extended header or the sidecar",)
+        return _Size((told[0][0],) * 3, notes=notes, warnings=_disagreement(told))
+    bare = all(math.isclose(length, 1, rel_tol=1e-5) for length in in_header[:2])
+    if bare and told and not _agree(told[0][0], 1):
+        note = f"the header's voxel size of 1 Å means none: {told[0][0]:.4g} Å is taken from {told[0][1]}"
+        return _Size((told[0][0],) * 3, notes=(note,), warnings=_disagreement(told))
+    compared = [] if suffix_kind == "volume" else told
+    return _Size(in_header, bare and not told, warnings=_disagreement([(in_header[0], "the header"), *compared]))
+
+
+def _pixel_size(metadata: Metadata) -> float | None:
+    """The pixel size of the first section."""
+    size = next(iter(metadata.columns.get("pixel_size_A", ())), None)
+    return size if size and size > 0 else None
+
+
+def _agree(one: float, other: float) -> bool:
+    return abs(one / other - 1) <= _SIZES_AGREE
+
+
+def _disagreement(told: Sequence[tuple[float, str]]) -> tuple[str, ...]:
+    """The warning that sizes disagree, the first of which is taken; none where they do not."""
+    (taken, origin), *others = told
+    if all(_agree(size, taken) for size, _ in others):
+        return ()
+    sizes = ", ".join(f"{size:.4g} Å by {source}" for size, source in told)
+    return (f"voxel sizes disagree: {sizes}; that of {origin} is taken (--pixel-size overrides)",)
 
 
 _DEFOCUS_UM = (0.1, 30.0)
