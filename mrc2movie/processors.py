@@ -35,16 +35,21 @@ def _by_quota(proc: Path) -> Iterator[int]:
     """
     for group in control_groups(proc, "cpu"):
         quota, period = (
-            numbers(group / "cpu.max")
-            or (numbers(group / "cpu.cfs_quota_us") + numbers(group / "cpu.cfs_period_us"))[:2]
+            numbers_in(group / "cpu.max")
+            or (numbers_in(group / "cpu.cfs_quota_us") + numbers_in(group / "cpu.cfs_period_us"))[:2]
             or [0, 0]
         )
         if quota > 0 and period > 0:
             yield -(-quota // period)  # in integers, which may be of any size
 
 
-def control_groups(proc: Path, controller: str) -> Iterator[Path]:
-    """The directories of all control groups around this process that limit what a controller of version 1 does."""
+def control_groups(proc: Path, wanted: str) -> Iterator[Path]:
+    """The directories of all control groups around this process that may limit something.
+
+    Args:
+        proc: The process, ``/proc/self``.
+        wanted: The controller: "cpu" or "memory".
+    """
     try:
         memberships, mounts = (_lines(proc / name) for name in ("cgroup", "mountinfo"))
     except OSError:  # not Linux
@@ -53,17 +58,17 @@ def control_groups(proc: Path, controller: str) -> Iterator[Path]:
     for line in memberships:
         with suppress(ValueError):  # a line of another form
             _, controllers, path = line.split(":", 2)
-            if not controllers or controller in controllers.split(","):
-                inside[controller if controllers else ""] = path
+            if not controllers or wanted in controllers.split(","):
+                inside[wanted if controllers else ""] = path
     for line in mounts:
         before, _, after = line.partition(" - ")
         try:
             root, mount_point = (_unescaped(field) for field in before.split()[3:5])
             kind, *_, options = after.split(" ")  # the source, between them, may be empty
-            name = {"cgroup2": "", "cgroup": controller if controller in options.split(",") else None}.get(kind)
-            if name is None or name not in inside:
+            controller = {"cgroup2": "", "cgroup": wanted if wanted in options.split(",") else None}.get(kind)
+            if controller is None or controller not in inside:
                 continue
-            place = Path(mount_point, os.path.relpath(inside[name], root))
+            place = Path(mount_point, os.path.relpath(inside[controller], root))
         except ValueError:  # a line of another form
             continue
         if ".." in place.parts:  # seen from within a container
@@ -85,7 +90,7 @@ def _unescaped(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)
 
 
-def numbers(file: Path) -> list[int]:
+def numbers_in(file: Path) -> list[int]:
     """The numbers of a file of limits; none where there is no limit."""
     try:
         return [int(word) for word in file.read_text().split()]

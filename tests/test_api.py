@@ -23,6 +23,7 @@ from mrc2movie.batch.report import Status
 from mrc2movie.errors import InputError, Mrc2movieError, UsageError
 from mrc2movie.options.settings import OPTIONS
 from mrc2movie.processors import available_processors
+from mrc2movie.store import spool as spools
 from mrc2movie.store.spool import PacketSpool
 from mrc2movie.workers import Workers
 
@@ -107,7 +108,10 @@ def test_a_worker_that_fails_ends_the_run_with_its_own_error() -> None:
         list(share.map(lambda: fail, range(100)))
 
 
-def test_packets_past_the_bound_go_to_a_file_without_a_name_and_come_back(tmp_path: Path) -> None:
+def test_packets_past_the_bound_go_to_a_file_without_a_name_and_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spools, "free_memory", lambda: 0)
     with closing(PacketSpool(tmp_path)) as spool:
         for number in range(26):  # 104 MB; 96 are kept in memory
             spool.append(np.full(2**22 + number, number, np.uint8))
@@ -115,6 +119,20 @@ def test_packets_past_the_bound_go_to_a_file_without_a_name_and_come_back(tmp_pa
         for number in reversed(range(26)):
             packet = spool[number]
             assert (packet.size, packet.min(), packet.max()) == (2**22 + number, number, number)
+
+
+def test_packets_stay_in_memory_as_long_as_much_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spools, "_KEPT_IN_MEMORY", 100)
+    monkeypatch.setattr(spools, "_LOOKED_EVERY", 50)
+    monkeypatch.setattr(spools, "_MOST_IN_MEMORY", 500)
+    packet = np.zeros(10, np.uint8)
+    for free, kept in ((0, 100), (1000, 280), (10**6, 500)):
+        monkeypatch.setattr(spools, "free_memory", lambda free=free: free)
+        with closing(PacketSpool(tmp_path)) as spool:
+            for count in range(1, 70):
+                spool.append(packet + np.uint8(count))
+                assert (spool._spool is None) == (10 * count <= kept)
+            assert [int(spool[place][0]) for place in (0, 30, 68)] == [1, 31, 69]
 
 
 def test_where_the_number_of_processors_is_unknown_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,13 +222,12 @@ def test_too_few_descriptors_leave_nothing_behind(tmp_path: Path, descriptors: i
 
 def test_a_packet_of_which_a_disk_takes_only_a_part_is_kept_whole(tmp_path: Path) -> None:
     program = (
-        "import sys; import numpy as np; from pathlib import Path; from contextlib import closing\n"
-        "from mrc2movie.store import spool as spools\n"
-        "spools._KEPT_IN_MEMORY = 0\n"
+        "import sys; import numpy as np; from pathlib import Path; from mrc2movie.store import spool as spools\n"
+        "spools._KEPT_IN_MEMORY = spools._MOST_IN_MEMORY = 0\n"
         "packets = [np.random.default_rng(size).integers(256, size=size, dtype=np.uint8) for size in (1, 1000, 333)]\n"
-        "with closing(spools.PacketSpool(Path(sys.argv[1]))) as spool:\n"
-        "    for packet in packets: spool.append(packet)\n"
-        "    for place, packet in enumerate(packets): assert np.array_equal(spool[place], packet), place\n"
+        "spool = spools.PacketSpool(Path(sys.argv[1]))\n"
+        "for packet in packets: spool.append(packet)\n"
+        "for place, packet in enumerate(packets): assert np.array_equal(spool[place], packet), place\n"
     )
     words = [sys.executable, "-c", program, str(tmp_path)]
     result = subprocess.run(

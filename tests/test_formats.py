@@ -297,6 +297,63 @@ def test_an_mp4_is_what_every_player_takes(tmp_path: Path) -> None:
         assert container.duration == 400_000  # microseconds
 
 
+_INDEXED = (
+    *(("mp4", "H264", small) for small in (False, True)),
+    *(("mp4", codec, True) for codec in ("HEVC", "AV1")),
+    ("mov", "PRORES", False),
+)
+
+
+@pytest.mark.parametrize("count", [1, 2, 41, 3000])
+@pytest.mark.parametrize(("container", "codec", "small"), _INDEXED)
+def test_room_is_kept_in_front_for_an_index_of_any_length(
+    tmp_path: Path, container: str, codec: str, small: bool, count: int
+) -> None:
+    path, side = tmp_path / f"x.{container}", 64
+    count = min(count, 300) if small else count  # this is slow
+    settings = Settings(format=container, codec=codec, small=small)
+    writer = open_movie(path, (side, side), settings, title="\N{MICROSCOPE}" * 60, frames=count)
+    encode = writer.encoder()
+    packets = [encode(rng.integers(256, size=(side, side), dtype=np.uint8), place) for place in range(min(count, 8))]
+    for place in range(count):
+        writer.write(packets[place % 8])
+    writer.close()
+    assert [name for name in boxes(path) if name not in ("free", "wide")] == ["ftyp", "moov", "mdat"]
+    with av.open(str(path)) as movie:
+        assert movie.streams.video[0].frames == count
+        assert sum(1 for _ in movie.decode(video=0)) == count
+
+
+def test_the_room_for_the_index_holds_the_worst_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames so large that each is a chunk of its own have the longest tables of places."""
+    monkeypatch.setattr("mrc2movie.writers.video._INDEX_BYTES", 2000)
+    path = tmp_path / "x.mov"
+    writer = open_movie(path, (720, 720), Settings(format="mov", codec="PRORES"), frames=200)
+    packet = writer.encoder()(rng.integers(256, size=(720, 720), dtype=np.uint8), 0)
+    assert packet.nbytes > 2**18
+    for place in range(200):
+        writer.write(packet[: packet.nbytes - place % 3])
+    writer.close()
+    assert boxes(path).index("moov") < boxes(path).index("mdat")
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="only Linux counts what a process writes")
+@pytest.mark.parametrize("way", ["avi", "mp4", "mp4 --small", "mov"])
+def test_little_more_is_written_than_the_movie(tmp_path: Path, way: str) -> None:
+    side = 192 if "small" in way else 512
+    source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(24, side, side)).astype(np.float32))
+    before = written()
+    assert run(source, tmp_path / "out", "--format", *way.split()) == 0
+    (movie,) = (tmp_path / "out").glob("in.*")
+    assert written() - before < 1.1 * movie.stat().st_size
+
+
+def written() -> int:
+    """The bytes that this process has given to the system."""
+    (line,) = (line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("wchar"))
+    return int(line.split()[1])
+
+
 def test_every_h264_frame_is_an_idr_whose_number_differs_from_the_one_before(tmp_path: Path) -> None:
     """ITU-T H.264, 7.4.3: by idr_pic_id a decoder may tell two pictures apart. Also where a loop closes."""
     source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(9, 64, 64)).astype(np.float32))

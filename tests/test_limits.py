@@ -13,7 +13,8 @@ import pytest
 from faults import COMMAND, frame_count, installed, limited, stacks, started, voxels, way_options
 from movies import write_mrc
 
-from mrc2movie import processors
+from mrc2movie import memory, processors
+from mrc2movie.memory import free_memory
 from mrc2movie.processors import available_processors
 
 
@@ -266,6 +267,54 @@ def test_a_real_control_group_limits_the_run() -> None:
     finally:
         group.rmdir()
     assert said == "1\n"
+
+
+def free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], membership: str, mount: str) -> int:
+    """The free memory in control groups of our own making, on a machine where 9000 kB are available."""
+    proc, groups = tmp_path / "proc", tmp_path / "groups"
+    for name, content in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(content)
+    (proc / "self").mkdir(parents=True)
+    (proc / "meminfo").write_text("MemTotal: 12000 kB\nMemAvailable:    9000 kB\n")
+    (proc / "self/cgroup").write_text(membership)
+    (proc / "self/mountinfo").write_text(f"31 23 0:28 / {groups} rw - {mount}\n")
+    monkeypatch.setattr(memory, "_PROC", proc)
+    return free_memory()
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, 9000 * 1024),
+        ({"a/memory.max": "max", "a/memory.current": "5"}, 9000 * 1024),
+        ({"a/memory.max": "1000", "a/memory.current": "700"}, 300),
+        ({"a/memory.max": "1000", "a/memory.current": "700", "a/memory.stat": "anon 1\ninactive_file 250\n"}, 550),
+        ({"a/b/memory.max": "1000", "a/b/memory.current": "1700"}, 0),
+        ({"a/memory.max": "1000"}, 9000 * 1024),
+    ],
+)
+def test_free_memory_is_what_the_control_groups_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], count: int
+) -> None:
+    assert free(tmp_path, monkeypatch, files, "0::/a/b\n", "cgroup2 cgroup2 rw") == count
+
+
+def test_free_memory_is_what_control_groups_of_version_1_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"limit_in_bytes": "1000", "usage_in_bytes": "700", "stat": "inactive_file 1\ntotal_inactive_file 100\n"}
+    files = {f"a/memory.{name}": content for name, content in names.items()}
+    membership = "4:memory:/a\n2:cpu:/\n"
+    assert free(tmp_path, monkeypatch, files, membership, "cgroup cgroup rw,memory") == 400
+
+
+def test_free_memory_is_less_than_the_limit_of_the_address_space() -> None:
+    program = "from mrc2movie.memory import free_memory; print(free_memory())"
+    words = [sys.executable, "-c", program]
+    found = [
+        int(subprocess.run(words, capture_output=True, text=True, check=True, preexec_fn=before).stdout)
+        for before in (None, limited(1024))
+    ]
+    assert 0 < found[1] < 2**30 < found[0]
 
 
 def test_a_compressed_file_needs_no_more_memory_than_a_section(tmp_path: Path) -> None:

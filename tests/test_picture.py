@@ -11,7 +11,14 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
-from mrc2movie.picture.greys import SAMPLE_VOXELS, Sampling
+from mrc2movie.picture.greys import (
+    SAMPLE_VOXELS,
+    Sampling,
+    collect,
+    collect_with_matched_means,
+    section_statistics,
+)
+from mrc2movie.workers import Workers
 
 rng = np.random.default_rng(1)
 
@@ -237,3 +244,70 @@ def test_the_sample_is_less_than_twice_as_large_as_it_must_be(columns: int) -> N
         voxels = sections * 928 * columns
         assert voxels // step >= min(SAMPLE_VOXELS, voxels)
         assert step == 1 or voxels / step < 2 * SAMPLE_VOXELS * (1 + 1 / step)
+
+
+def _noise(kind: str) -> NDArray[np.generic]:
+    """(z, y, x), more voxels than are sorted."""
+    normal = np.random.default_rng(5).standard_normal((9, 256, 256), np.float32)
+    match kind:
+        case "of 16 bits":
+            return (300 * normal).astype(np.int16)
+        case "of 16 bits, unsigned":
+            return (300 * normal + 5000).astype(np.uint16)
+        case "of 8 bits":
+            return (20 * normal).clip(-128, 127).astype(np.int8)
+        case "of 32 bits":
+            return (3e8 * normal).clip(-2e9, 2e9).astype(np.int32)
+        case "far from zero":
+            return normal + np.float32(30000)
+        case "near the smallest numbers":
+            return normal * np.float32(1e-40)
+        case "near the largest numbers":
+            return normal * np.float32(3e37)
+        case "with hot pixels":
+            normal[:, 7, ::40] = 1e9
+            return normal
+        case "mostly zero":
+            return np.where(normal > 2, normal, 0)
+        case "nearly all zero":
+            return np.where(normal > 2.9, normal, 0)
+    return normal
+
+
+_KINDS = (
+    *("normal", "of 16 bits", "of 16 bits, unsigned", "of 8 bits", "of 32 bits", "far from zero", "with hot pixels"),
+    *("near the smallest numbers", "near the largest numbers", "mostly zero", "nearly all zero"),
+)
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_counting_a_large_sample_finds_what_sorting_it_finds(kind: str) -> None:
+    voxels = _noise(kind)
+    found = collect(section_statistics(section, slice(None)) for section in voxels).sample
+    ascending = np.sort(voxels, axis=None)
+    assert found.dtype == voxels.dtype and len(found) < len(ascending)
+    assert (np.diff(found.astype(float)) >= 0).all()
+    low, high = (float(ascending[round(share * (len(ascending) - 1))]) for share in (0.001, 0.999))
+    for share in (0, 0.001, 0.003, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.997, 0.999, 1):
+        ours, exact = (float(all_[round(share * (len(all_) - 1))]) for all_ in (found, ascending))
+        assert abs(ours - exact) <= 0.001 * (high - low), share
+
+
+def test_matched_means_of_a_large_sample_are_counted_too() -> None:
+    voxels = np.asarray(_noise("normal"), np.float32)
+    steps = np.arange(len(voxels), dtype=np.float32)[:, None, None]
+    parts = [section_statistics(section, slice(None), with_mean=True) for section in np.add(voxels, 10 * steps)]
+    found, shifts = collect_with_matched_means(parts)
+    matched = np.sort(voxels - voxels.mean(axis=(1, 2), keepdims=True), axis=None)
+    matched += np.float32(voxels.mean() + 10 * steps.mean())
+    for share in (0.001, 0.01, 0.5, 0.99, 0.999):
+        ours, exact = (float(all_[round(share * (len(all_) - 1))]) for all_ in (found.sample, matched))
+        assert ours == pytest.approx(exact, abs=0.006)
+    assert np.diff(shifts) == pytest.approx([-10] * 8, abs=0.05)
+
+
+def test_threads_count_what_one_counts() -> None:
+    parts = [section_statistics(section, slice(None)) for section in _noise("normal")]
+    with Workers(3) as workers, workers.share() as share:
+        counted = collect(parts, lambda function, items: share.map(lambda: function, items))
+    np.testing.assert_array_equal(counted.sample, collect(parts).sample)

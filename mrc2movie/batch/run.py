@@ -25,7 +25,7 @@ from mrc2movie.errors import (
     lacks_memory,
     saying,
 )
-from mrc2movie.memory import available_memory
+from mrc2movie.memory import free_memory
 from mrc2movie.options.settings import Settings
 from mrc2movie.processors import available_processors
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, forget_crashes, remove_what_dead_runs_left
@@ -111,7 +111,7 @@ def _files_at_once(settings: Settings, workers: int) -> int:
     """
     if workers == 1 or settings.small or not encodes_in_workers(settings) or settings.dry_run:
         return 1
-    return max(1, min(workers + 1, _MOST_FILES, available_memory() // _BYTES_A_FILE))
+    return max(1, min(workers + 1, _MOST_FILES, free_memory() // _BYTES_A_FILE))
 
 
 _BYTES_A_FILE = 512 * 2**20

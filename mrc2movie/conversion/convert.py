@@ -122,9 +122,10 @@ def convert_claimed(
         stills = Stills(settings.thumbnail, settings.contact_sheet, description, selection)
         alike = Alike(measured.table.maybe_alike())
         with about(target), claim.naming_the_cause():
-            writer = open_movie(claim.hidden, prepared.frame_shape, settings, workers.count, target.stem)
             count = len(selection.places)
             following = _following(count, settings)
+            frames = count + len(following)
+            writer = open_movie(claim.hidden, prepared.frame_shape, settings, workers.count, target.stem, frames)
             movie = Movie(writer, labels, count, following, claim, workers, sections.watch)
             make((alike, stills, movie), sections, options)  # the movie last: it draws its labels on the frame
             made = FileStamp.of(claim.hidden)

@@ -23,7 +23,7 @@ from mrc2movie.picture.greys import (
 from mrc2movie.picture.quality import MOST_SECTIONS, Look, SectionTable, look
 from mrc2movie.picture.selection import Selection, reverse_pass
 from mrc2movie.readers.volume import Description, Section, SizeLearned, Volume
-from mrc2movie.workers import Share
+from mrc2movie.workers import Item, Result, Share
 
 _MOST_FRAMES = 2**31 - 1  # AVI, MP4 and OpenCV count frames in 32 bits
 
@@ -108,9 +108,12 @@ def _measured(sections: PreparedSections, rule: GreyRule, match_mean: bool) -> M
 
         return work
 
+    def spread(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
+        return sections.workers.map(lambda: function, items)
+
     table = SectionTable()
     parts = _kept(sections.each("measuring", make_worker), table)
-    statistics, shifts = collect_with_matched_means(parts) if match_mean else (collect(parts), ())
+    statistics, shifts = collect_with_matched_means(parts, spread) if match_mean else (collect(parts, spread), ())
     return Measured(sections, choose_range(statistics, rule, _rounding(sections)), shifts, table)
 
 

@@ -4,6 +4,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, TypeAlias
 
 import cv2
@@ -23,6 +24,16 @@ dark-field image, whose values rise with the mass. The median of cryo-EM data li
 MID_GREY = 128
 _OPENCV_DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
 _JOINED_AT_ONCE = 1024
+_COUNTED_AT_ONCE = 1 << 19
+_KEPT = 200_000
+_BINS = 1 << 16
+_OUTER = 0.005
+_ROUND = 2.0
+"""A sample of more than _KEPT voxels is not sorted but counted, in the worker threads: integers of 16 bits value by
+value, others in _BINS bins between the quantiles _OUTER at each end and _ROUND times their distance beyond; the few
+voxels that lie outside are sorted. A bin is 0.007 % as wide as the CENTRAL_PERCENTILES of a normal distribution are
+apart. Then _KEPT values stand for the sample, evenly spaced in it: of 1000 voxels beyond a percentile 2.5 are uncertain
+at most, which moves it by 0.01 % of that width."""
 _BLOCK_VOXELS = 1 << 17
 """Voxels converted at a time: the 32-bit scratch of a block stays in the second-level cache."""
 
@@ -129,71 +140,219 @@ def section_statistics(section: NDArray[np.generic], sampled: slice, with_mean: 
     )
 
 
-def collect(parts: Iterable[Statistics]) -> Statistics:
-    """Bring the statistics of the sections together."""
-    minimum, maximum, nonfinite, joined = math.inf, -math.inf, 0, _Joined()
+Spread: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""What `map` does, but in threads."""
+
+
+def collect(parts: Iterable[Statistics], spread: Spread = map) -> Statistics:
+    """Bring the statistics of the sections together.
+
+    Args:
+        parts: The statistics of each section.
+        spread: Shares out the work.
+    """
+    minimum, maximum, nonfinite, samples = math.inf, -math.inf, 0, _Samples()
     for part in parts:
         minimum, maximum = min(minimum, part.minimum), max(maximum, part.maximum)
         nonfinite += part.nonfinite
-        joined.append(part.sample)
-    return _of_all(minimum, maximum, nonfinite, joined.all())
+        samples.append(part.sample)
+    return _of_all(minimum, maximum, nonfinite, samples.blocks(), spread)
 
 
-def collect_with_matched_means(parts: Iterable[Statistics]) -> tuple[Statistics, Sequence[float]]:
+def collect_with_matched_means(parts: Iterable[Statistics], spread: Spread = map) -> tuple[Statistics, Sequence[float]]:
     """Shift every section to the common mean, and bring the statistics of the shifted ones together.
 
     Args:
         parts: The statistics of each section, with its mean.
+        spread: Shares out the work.
 
     Returns:
         The statistics, and what is to be added to the voxels of each section.
     """
     minima, maxima, means, sizes = array("d"), array("d"), array("d"), array("q")
-    nonfinite, joined = 0, _Joined()
+    nonfinite, samples = 0, _Samples()
     for part in parts:
         minima.append(part.minimum)
         maxima.append(part.maximum)
         means.append(math.nan if part.mean is None else part.mean)
         sizes.append(part.sample.size)
         nonfinite += part.nonfinite
-        joined.append(part.sample)
+        samples.append(part.sample)
     known = [mean for mean in means if not math.isnan(mean)]
     common = sum(known) / len(known) if known else 0.0
     shifts = array("d", (0.0 if math.isnan(mean) else common - mean for mean in means))
     # In this order a section without contrast comes to the common mean exactly, and shows no rounding as contrast.
     # One without a mean has no finite voxel, and so no sample, but infinite ends.
     from_means = np.nan_to_num(np.array(means), nan=common)
-    unshifted = joined.all()
-    sample: NDArray[Any] = unshifted.astype(np.result_type(unshifted.dtype, np.float32))
-    sample -= np.repeat(from_means.astype(sample.dtype), np.array(sizes))
-    sample += sample.dtype.type(common)
+
+    def shifted(block: _Block) -> _Block:
+        sample = block.joined()
+        values: NDArray[Any] = sample.astype(np.result_type(sample.dtype, np.float32))
+        own = slice(block.first, block.first + block.sections)
+        values -= np.repeat(from_means[own].astype(values.dtype), np.array(sizes[own]))
+        values += values.dtype.type(common)
+        return _Block(block.first, block.sections, (values,))
+
     minimum = float((np.array(minima) - from_means + common).min(initial=math.inf))
     maximum = float((np.array(maxima) - from_means + common).max(initial=-math.inf))
-    return _of_all(minimum, maximum, nonfinite, sample), shifts
+    return _of_all(minimum, maximum, nonfinite, list(spread(shifted, samples.blocks())), spread), shifts
 
 
-class _Joined:
-    """Arrays one behind the other, in blocks: millions of tiny arrays would take far more than what is in them."""
+@dataclass(frozen=True)
+class _Block:
+    """The samples of some sections, one behind the other.
+
+    Attributes:
+        first: The position of the first section.
+        sections: Their number.
+        arrays: The samples.
+    """
+
+    first: int
+    sections: int
+    arrays: Sequence[NDArray[np.generic]]
+
+    @property
+    def size(self) -> int:
+        return sum(array.size for array in self.arrays)
+
+    def joined(self) -> NDArray[np.generic]:
+        return np.concatenate(self.arrays) if len(self.arrays) > 1 else self.arrays[0]
+
+
+class _Samples:
+    """The samples of all sections, in blocks: millions of tiny arrays would take far more than what is in them."""
 
     def __init__(self) -> None:
+        self._blocks: list[_Block] = []
         self._arrays: list[NDArray[np.generic]] = []
-        self._blocks: list[NDArray[np.generic]] = []
+        self._size = self._sections = 0
 
-    def append(self, values: NDArray[np.generic]) -> None:
-        self._arrays.append(values)
+    def append(self, sample: NDArray[np.generic]) -> None:
+        self._arrays.append(sample)
+        self._size += sample.size
+        if self._size >= _COUNTED_AT_ONCE or len(self._arrays) == _JOINED_AT_ONCE:
+            self._close_block()
+
+    def _close_block(self) -> None:
+        block = _Block(self._sections, len(self._arrays), self._arrays)
         if len(self._arrays) == _JOINED_AT_ONCE:
-            self._blocks.append(np.concatenate(self._arrays))
-            self._arrays = []
+            block = replace(block, arrays=(block.joined(),))
+        self._blocks.append(block)
+        self._sections += len(self._arrays)
+        self._arrays, self._size = [], 0
 
-    def all(self) -> NDArray[np.generic]:
-        return np.concatenate([*self._blocks, *self._arrays])
+    def blocks(self) -> Sequence[_Block]:
+        if self._arrays:
+            self._close_block()
+        return self._blocks
 
 
-def _of_all(minimum: float, maximum: float, nonfinite: int, sample: NDArray[np.generic]) -> Statistics:
-    if not sample.size:  # none was wanted, or it met no finite voxel
-        sample = np.array([minimum, maximum])
-    sample.sort()
+def _of_all(minimum: float, maximum: float, nonfinite: int, blocks: Sequence[_Block], spread: Spread) -> Statistics:
+    size = sum(block.size for block in blocks)
+    if not size:  # none was wanted, or it met no finite voxel
+        sample: NDArray[np.generic] = np.sort(np.array([minimum, maximum]))
+    elif size <= _KEPT:
+        sample = _sorted(np.concatenate([block.joined() for block in blocks]))
+    else:
+        sample = _counted(blocks, size, minimum, maximum, spread)
     return Statistics(minimum, maximum, nonfinite, sample)
+
+
+def _sorted(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """In ascending order; NumPy's stable sort of 16 bits counts digits and takes a quarter of the time."""
+    return np.sort(values, kind="stable" if values.dtype.itemsize <= 2 else None)
+
+
+def _counted(
+    blocks: Sequence[_Block], size: int, minimum: float, maximum: float, spread: Spread
+) -> NDArray[np.generic]:
+    """Of the values in ascending order _KEPT that are evenly spaced, the first and the last among them."""
+    dtype: np.dtype[Any] = blocks[0].arrays[0].dtype
+    values: NDArray[Any]
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        counts: NDArray[np.int64] = reduce(np.add, spread(_count_integers, blocks))
+        values = np.arange(len(counts)) + np.iinfo(dtype).min
+    else:
+        step = max(1, size // _KEPT * 8)
+        coarse = np.sort(np.concatenate([array[::step] for block in blocks for array in block.arrays]))
+        grid = _Grid.around(coarse, np.result_type(dtype, np.float32))
+        binned, outside = zip(*spread(grid.count, blocks), strict=True)
+        beyond = np.sort(np.concatenate(outside))
+        below = int(np.searchsorted(beyond, grid.middle))
+        inside = grid.values(coarse).clip(minimum, maximum)
+        values = np.concatenate([beyond[:below], inside, beyond[below:]])
+        counts = np.ones(len(values), np.int64)
+        counts[below : below + len(inside)] = reduce(np.add, binned)
+    up_to = np.cumsum(counts)
+    kept = np.where(up_to > 0, (up_to - 1) * (_KEPT - 1) // (size - 1) + 1, 0)
+    return np.repeat(values.astype(dtype), np.diff(kept, prepend=0))
+
+
+def _count_integers(block: _Block) -> NDArray[np.int64]:
+    """How often each value of a type of 8 or 16 bits occurs, (256,) or (65536,), from the smallest on."""
+    values = block.joined()
+    bits = 8 * values.dtype.itemsize
+    counts = np.bincount(values.view(f"u{values.dtype.itemsize}"), minlength=1 << bits)
+    return np.roll(counts, 1 << bits - 1) if values.dtype.kind == "i" else counts
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Bins of equal width.
+
+    Attributes:
+        low: Where the first begins.
+        width: Of a bin; 0 where only the value `low` itself is counted, in a single bin.
+        dtype: Of the arithmetic.
+    """
+
+    low: float
+    width: float
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def around(cls, coarse: NDArray[np.generic], dtype: np.dtype[Any]) -> "_Grid":
+        """The bins for values of which these are some, ascending."""
+        outer = round(_OUTER * (len(coarse) - 1))
+        first, last = float(coarse[outer]), float(coarse[-1 - outer])
+        reach = last - first
+        if not 1e-25 < reach < 1e25:  # else float32 holds neither a bin nor all that they span
+            dtype = np.dtype(np.float64)
+        return cls(float(dtype.type(first - _ROUND * reach)), (1 + 2 * _ROUND) * reach / _BINS, dtype)
+
+    def values(self, some: NDArray[np.generic]) -> NDArray[np.float64]:
+        """What stands for the voxels of each bin, (bins,): one of `some`, so that frequent ones stay what they are."""
+        if not self.width:
+            return np.array([self.low])
+        values = np.asarray(self.low + (np.arange(_BINS) + 0.5) * self.width, np.float64)
+        place = self._places(some)
+        inside = (place >= 1) & (place < _BINS + 1)
+        values[place[inside].astype(np.intp) - 1] = some[inside]
+        return values
+
+    @property
+    def middle(self) -> float:
+        """A value between all that lie below the bins and all that lie above."""
+        return self.low + _BINS // 2 * self.width
+
+    def count(self, block: _Block) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
+        """How many values lie in each bin, (bins,), and those that lie in none."""
+        values = block.joined()
+        if not self.width:
+            outside = values[values != self.dtype.type(self.low)]
+            return np.array([values.size - outside.size]), outside
+        place = self._places(values)
+        counts = np.bincount(place.astype(np.intp), minlength=_BINS + 2)
+        return counts[1:-1], values[(place < 1) | (place >= _BINS + 1)]
+
+    def _places(self, values: NDArray[np.generic]) -> NDArray[np.floating]:
+        """The number of the bin of each value, counted from 1, and a fraction; 0 below them and _BINS + 1 above."""
+        with np.errstate(over="ignore"):
+            place: NDArray[Any] = np.subtract(values, self.dtype.type(self.low), dtype=self.dtype)
+            place *= self.dtype.type(1 / self.width)
+        place += 1
+        return place.clip(0, _BINS + 1, out=place)
 
 
 def choose_range(statistics: Statistics, rule: GreyRule, rounding: float = 0.0) -> GreyRange:

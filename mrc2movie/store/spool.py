@@ -11,8 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.errors import saying
+from mrc2movie.memory import free_memory
 
 _KEPT_IN_MEMORY = 96 * 2**20
+_MOST_IN_MEMORY = 1100 * 2**20
+_SHARE_OF_FREE = 1 / 4
+_LOOKED_EVERY = 32 * 2**20
+"""Bytes of packets that are kept in memory: _KEPT_IN_MEMORY always, and more as long as that is less than
+_SHARE_OF_FREE of what is then free, but never more than _MOST_IN_MEMORY, which is enough for a movie of 2 GB."""
 
 
 class PositionedFile:
@@ -101,7 +107,7 @@ class Spool:
 
 
 class PacketSpool:
-    """Packets kept for the reverse pass: in memory up to a bound, then in a `Spool`.
+    """Packets kept for the reverse pass: in memory as far as there is enough, then in a `Spool`.
 
     Args:
         directory: Where the temporary file goes.
@@ -111,6 +117,7 @@ class PacketSpool:
         self._directory = directory
         self._kept: list[NDArray[np.uint8]] = []
         self._kept_bytes = 0
+        self._allowed = _KEPT_IN_MEMORY
         self._spool: Spool | None = None
         self._starts = array("Q", [0])
 
@@ -120,7 +127,7 @@ class PacketSpool:
         Raises:
             OutputError: There is no room for it.
         """
-        if self._spool is None and self._kept_bytes + packet.nbytes <= _KEPT_IN_MEMORY:
+        if self._spool is None and self._fits(packet.nbytes):
             self._kept.append(packet)
             self._kept_bytes += packet.nbytes
             return
@@ -128,6 +135,13 @@ class PacketSpool:
             self._spool = Spool(self._directory, "the frames for the way back")
         self._spool.write(self._starts[-1], packet.data)
         self._starts.append(self._starts[-1] + packet.nbytes)
+
+    def _fits(self, size: int) -> bool:
+        """Whether so many bytes more may be kept in memory."""
+        wanted = self._kept_bytes + size
+        if self._allowed < wanted <= _MOST_IN_MEMORY and wanted < _SHARE_OF_FREE * free_memory():
+            self._allowed = min(wanted + _LOOKED_EVERY, _MOST_IN_MEMORY)
+        return wanted <= self._allowed
 
     def __getitem__(self, position: int) -> NDArray[np.uint8]:
         if position < len(self._kept):

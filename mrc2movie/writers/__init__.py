@@ -9,7 +9,12 @@ from mrc2movie.writers.movie import MovieWriter
 
 
 def open_movie(
-    path: Path, shape: tuple[int, ...], settings: Settings, threads: int = 1, title: str = ""
+    path: Path,
+    shape: tuple[int, ...],
+    settings: Settings,
+    threads: int = 1,
+    title: str = "",
+    frames: int | None = None,
 ) -> MovieWriter:
     """Begin a movie.
 
@@ -19,6 +24,8 @@ def open_movie(
         settings: Format, codec, rate and quality.
         threads: How many an encoder of all frames may use.
         title: What the movie is called, where the container can say so.
+        frames: At most so many will be written, so that room for their index is kept in front; None where nobody
+            knows: then the finished movie is copied once more.
 
     Raises:
         Mrc2movieError: The codec cannot hold such frames.
@@ -29,8 +36,8 @@ def open_movie(
         from mrc2movie.writers.video import IndependentFrames, PredictedFrames
 
         if settings.small:
-            return PredictedFrames(path, shape, settings, title, threads)
-        return IndependentFrames(path, shape, settings, title)
+            return PredictedFrames(path, shape, settings, title, frames, threads)
+        return IndependentFrames(path, shape, settings, title, frames)
     if settings.codec == MJPG.name:
         return JpegAvi(path, shape, settings.fps, settings.quality)
     return OpenCvAvi(path, shape, settings.fps, settings.codec)

@@ -36,12 +36,18 @@ os.environ.setdefault("SVT_LOG", "0")
 
 _CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "gif": "gif"}
 _CONTAINER_OPTIONS = {
-    "mp4": {"movflags": "+faststart"},  # the index in front: a browser plays before it has all
-    "mov": {"movflags": "+faststart"},
     "mkv": {"fflags": "+bitexact"},  # no random numbers: the same movie has the same bytes
     "webm": {"fflags": "+bitexact"},
     "gif": {"loop": "0"},  # for ever
 }
+_INDEX_IN_FRONT = ("mp4", "mov")
+"""A browser plays such a movie before it has all of it."""
+
+_INDEX_BYTES, _FRAME_BYTES = 1 << 14, 48
+"""Room for the index: for what is the same in every movie (1 kB, 3.5 kB with H.265), and for each frame. Of these the
+tables take at most 45: stts 8, ctts 8, stss 4, stsz 4, stsc 12, co64 8, sdtp 1; ISO/IEC 14496-12. What is left over is
+one box that players skip."""
+
 _BT709, _LIMITED_RANGE, _FULL_RANGE = 1, 1, 2  # of ITU-T H.273, and FFmpeg's AVColorRange
 _GIF_SHORTEST_DELAY = 2  # hundredths of a second; browsers show what is shorter ten times slower
 _GIF_LARGE = 50e6
@@ -154,6 +160,7 @@ class VideoMovie(MovieWriter):
         shape: Of the frames: (rows, columns), or (rows, columns, 3) in colour.
         settings: Format, codec, rate and quality.
         title: What the movie is called.
+        frames: At most so many will be written; None where nobody knows.
         threads: Of the encoder.
 
     Raises:
@@ -161,7 +168,15 @@ class VideoMovie(MovieWriter):
         OutputError: The file cannot be made.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str, threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        settings: Settings,
+        title: str,
+        frames: int | None,
+        threads: int = 1,
+    ) -> None:
         self._threads = threads
         codec = find_codec(settings.codec)
         self._form = PIXEL_FORMATS[codec.pixels]
@@ -187,17 +202,17 @@ class VideoMovie(MovieWriter):
             # x264's AVX-512 code reads memory that nobody has written: bytes and sizes would differ from run to run.
             self._options["x264-params"] = "asm=AVX2"
         self._written = 0
+        maker = f"mrc2movie {mrc2movie.__version__}"
+        comment = " ".join([maker, settings.command_line()]).strip()
         with _writing():
             # Absolute, since FFmpeg takes ``a:b.mp4`` for a protocol
             self._container = av.open(
                 str(path.absolute()),
                 "w",
                 format=_CONTAINERS[settings.format],
-                container_options=_CONTAINER_OPTIONS.get(settings.format, {}),
+                container_options=_container_options(settings.format, frames, len(title) + len(comment)),
             )
             self._stream = self._container.add_stream(codec.encoder, rate=self._rate)
-        maker = f"mrc2movie {mrc2movie.__version__}"
-        comment = " ".join([maker, settings.command_line()]).strip()
         # FFmpeg names itself as the encoder of the container, and lets the stream have another.
         self._container.metadata.update(title=printable(title or path.stem), comment=comment, encoding_tool=maker)
         self._stream.metadata["encoder"] = maker
@@ -298,8 +313,8 @@ class IndependentFrames(VideoMovie):
     not matter which worker encoded a frame. A GIF has no other header, and gets it back before its first frame.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str) -> None:
-        super().__init__(path, shape, settings, title)
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str, frames: int | None) -> None:
+        super().__init__(path, shape, settings, title, frames)
         self._phases = 2 if self._codec.alternates else 1
         self._idle: defaultdict[int, list[_Encoder]] = defaultdict(list, {0: [_Encoder(self._own_encoder)]})
         self._lock = threading.Lock()
@@ -363,8 +378,16 @@ class PredictedFrames(VideoMovie):
     What is kept for the way back is the frames themselves.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str, threads: int) -> None:
-        super().__init__(path, shape, settings, title, threads)
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        settings: Settings,
+        title: str,
+        frames: int | None,
+        threads: int,
+    ) -> None:
+        super().__init__(path, shape, settings, title, frames, threads)
         self._drawing = self._canvas()
         self._open = True
 
@@ -402,6 +425,16 @@ class PredictedFrames(VideoMovie):
         """Drop what is pending."""
         self._open = False
         super().abandon()
+
+
+def _container_options(container: str, frames: int | None, text: int) -> dict[str, str]:
+    """FFmpeg's options of a container that gets so many frames, or nobody knows how many, and so long texts."""
+    if container not in _INDEX_IN_FRONT:
+        return _CONTAINER_OPTIONS.get(container, {})
+    room = _INDEX_BYTES + 4 * text + _FRAME_BYTES * (frames or 0)  # 4 bytes a character
+    if frames is None or room >= 2**31:  # FFmpeg takes an int
+        return {"movflags": "+faststart"}  # which copies the movie once more
+    return {"moov_size": str(room)}
 
 
 def require_encoder(codec: str) -> None:
