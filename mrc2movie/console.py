@@ -223,9 +223,22 @@ def _shown(report: Report) -> Sequence[Outcome]:
 
 def show_info(files: "Sequence[FileInfo]", as_json: bool) -> None:
     """Print the answer to ``--info``: for each file a table on a terminal, aligned text elsewhere; or JSON for all."""
+    with _answering():
+        _print_info(files, as_json)
+
+
+def show_answer(text: str) -> None:
+    """Print the answer to ``--help``, ``--version`` or ``--print-completion``."""
+    with _answering():
+        print(text.rstrip("\n"))
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Print to standard output, whether or not it is read to the end."""
     with saying("the answer cannot be written"):
         try:
-            _print_info(files, as_json)
+            yield
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has gone; flushing the rest at the exit must not fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -55,7 +55,7 @@ def test_errors_are_exceptions_that_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"missing\.mrc: cannot be opened \(No such file or directory\)") as raised:
         convert(tmp_path / "missing.mrc", tmp_path / "x.avi")
     assert raised.value.path == tmp_path / "missing.mrc"
-    with pytest.raises(UsageError, match="nothing there does not exist"):
+    with pytest.raises(UsageError, match="nothing there: does not exist"):
         convert_directory("nothing there", tmp_path / "out")
     with pytest.raises(Mrc2movieError):
         convert(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "no directory" / "x.avi")

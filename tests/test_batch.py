@@ -44,7 +44,7 @@ def targets(directory: Path, *files: str, **settings: object) -> dict[str, str]:
     for file in files:
         (directory / file).parent.mkdir(parents=True, exist_ok=True)
         (directory / file).touch()
-    jobs = plan(directory, directory / "out", Settings(**settings))  # type: ignore[arg-type]
+    jobs = plan([directory], directory / "out", Settings(**settings))  # type: ignore[arg-type]
     return {
         job.source.relative_to(directory).as_posix(): job.target.relative_to(directory / "out").as_posix()
         for job in jobs
@@ -118,7 +118,7 @@ def test_nothing_to_convert_is_wrong_usage(tmp_path: Path, capsys: pytest.Captur
     assert run(tmp_path, tmp_path / "out") == 2
     assert "named like an MRC file; choose others with --pattern" in capsys.readouterr().err
     assert run(tmp_path / "missing", tmp_path / "out") == 2
-    assert "missing does not exist" in capsys.readouterr().err
+    assert "missing: does not exist" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -277,8 +277,8 @@ def test_an_unexpected_error_that_is_about_no_file_is_reported_as_our_bug(
 
 
 def test_an_input_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"xxx (cannot be looked at \(File name too long\)|does not exist);"):
-        plan(tmp_path / ("x" * 300), tmp_path / "out", Settings())
+    with pytest.raises(UsageError, match=r"xxx( cannot be looked at \(File name too long\)|: does not exist);"):
+        plan([tmp_path / ("x" * 300)], tmp_path / "out", Settings())
 
 
 def test_x_contact_and_the_contact_sheet_of_x_do_not_meet(tmp_path: Path) -> None:

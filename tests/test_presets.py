@@ -11,7 +11,7 @@ import pytest
 from movies import frames, ramp, reference, run, write_mrc
 from numpy.typing import NDArray
 
-from mrc2movie.cli import parser
+from mrc2movie.cli.words import parser
 from mrc2movie.options.settings import OPTIONS, Settings
 
 rng = np.random.default_rng(6)

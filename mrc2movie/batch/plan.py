@@ -5,13 +5,13 @@ import os
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 from mrc2movie.batch.report import Job
-from mrc2movie.errors import UsageError
+from mrc2movie.errors import UsageError, about
 from mrc2movie.options.settings import LOG_NAME, Settings
 from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
 from mrc2movie.store.files import entries_of, identity_of
@@ -21,46 +21,95 @@ from mrc2movie.writers import check_codec, suffix
 from mrc2movie.writers.stills import CONTACT_SHEET, recorded_as
 
 
-def plan(source: Path, output_directory: Path, settings: Settings) -> Sequence[Job]:
+def plan(sources: Sequence[Path], output_directory: Path, settings: Settings) -> Sequence[Job]:
     """Decide all names, and whether the codec works here, before any work.
 
+    Args:
+        sources: Directories and files. Of several, one that is missing or empty is refused as a job.
+        output_directory: Where the movies go.
+        settings: All options.
+
     Returns:
-        The jobs, in natural order of their inputs (``tilt_9`` before ``tilt_10``), and then what cannot be listed.
+        The jobs, in the order of the sources and in natural order of the files of each (``tilt_9`` before
+        ``tilt_10``), and then what cannot be listed.
 
     Raises:
-        UsageError: There is nothing to convert, INPUT or OUTPUT_DIR cannot be looked at, OUTPUT_DIR is a file, or the
-            codec cannot be written.
+        UsageError: There is nothing to convert, two inputs would become the same movie, an input or OUTPUT_DIR cannot
+            be looked at, OUTPUT_DIR is a file, or the codec cannot be written.
     """
-    try:
+    with _naming_what_cannot_be_looked_at():
         check_codec(settings)
-        return _jobs(source, output_directory, settings)
+        return _jobs(sources, output_directory, settings)
+
+
+def plan_movie(sources: Sequence[Path], movie: Path, settings: Settings) -> Sequence[Job]:
+    """The one job of a file that becomes a movie of a given name.
+
+    Raises:
+        UsageError: There are several inputs, or the one is missing, a directory or the movie itself, or the codec
+            cannot be written.
+    """
+    with _naming_what_cannot_be_looked_at():
+        check_codec(settings)
+        if len(sources) > 1:
+            raise UsageError(f"{movie} is named like one movie, and there are {len(sources)} inputs", _NAME_A_DIRECTORY)
+        (source,) = sources
+        if source.is_dir():
+            raise UsageError(f"{movie} is named like one movie, and {source} is a directory", _NAME_A_DIRECTORY)
+        if not os.path.lexists(source):
+            raise UsageError(f"{source}: does not exist", "name another file")
+        if movie.exists() and identity_of(source) == identity_of(movie):
+            raise UsageError(f"{movie} is the input itself", "name another movie")
+    return [Job(source, movie, movie.parent)]
+
+
+_NAME_A_DIRECTORY = "name a directory for the movies"
+
+
+@contextmanager
+def _naming_what_cannot_be_looked_at() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be looked at ({error.strerror})", "name another") from error
 
 
-def _jobs(source: Path, output_directory: Path, settings: Settings) -> Sequence[Job]:
+def _jobs(sources: Sequence[Path], output_directory: Path, settings: Settings) -> Sequence[Job]:
     if output_directory.exists() and not output_directory.is_dir():
-        raise UsageError(f"{output_directory} is not a directory", "name a directory for the movies")
-    unlisted: dict[Path, str] = {}
+        raise UsageError(f"{output_directory} is not a directory", _NAME_A_DIRECTORY)
+    named: dict[Path, Path] = {}
+    unlisted: dict[Path, Path] = {}
+    refused: dict[Path, str] = {}
     others: Counter[str] = Counter()
-    if source.is_dir():
-        inputs = sorted(_inputs(source, output_directory, settings, unlisted, others), key=_natural)
-        wanted = f"matches {settings.pattern}" if settings.pattern else "is named like an MRC file"
-        missing = "; ".join(filter(None, (f"no file in {source} {wanted}", in_words(others))))
-        advice = "choose others with --pattern, look into sub-directories with --recursive"
-    else:
-        inputs = [source] if os.path.lexists(source) else []
-        missing, advice = f"{source} does not exist", "name a directory or a file"
-    if not inputs and not unlisted:
-        raise UsageError(missing, advice)
-    root = source if source.is_dir() else source.parent
-    targets = _targets([path.relative_to(root) for path in inputs], suffix(settings), root, output_directory)
+    for source in sources:
+        not_listed: dict[Path, str] = {}
+        try:
+            with about(source):
+                inputs = _found(source, output_directory, settings, not_listed, others)
+        except (UsageError, OSError) as error:
+            if len(sources) == 1:
+                raise
+            if os.path.realpath(source) != os.path.realpath(
+                output_directory
+            ):  # mrc2movie * movies names OUTPUT_DIR twice
+                refused[source] = (
+                    f"cannot be looked at ({error.strerror})" if isinstance(error, OSError) else error.in_words
+                )
+            continue
+        root = source if source.is_dir() else source.parent
+        for path in inputs:
+            _name(named, path, path.relative_to(root))
+        unlisted.update((path, path.relative_to(root)) for path in not_listed)
+        refused |= not_listed
+    if not named and not unlisted:
+        raise UsageError("none of the inputs can be converted", "name directories of MRC files, or files")
+    targets = dict(zip(named.values(), _targets(named, suffix(settings), output_directory), strict=True))
+    targets |= unlisted | {
+        source: Path(source.name or str(number)) for number, source in enumerate(refused) if source not in unlisted
+    }
     jobs = [
-        *(Job(path, output_directory / target, output_directory) for path, target in zip(inputs, targets, strict=True)),
-        *(
-            Job(path, output_directory / path.relative_to(root), output_directory, why)
-            for path, why in unlisted.items()
-        ),
+        Job(path, output_directory / target, output_directory, refused.get(path, ""))
+        for path, target in targets.items()
     ]
     return [replace(jobs[0], remark=in_words(others)), *jobs[1:]]
 
@@ -81,6 +130,43 @@ _OTHER_IMAGES = {
     **{".eer": "EER", ".dm3": "DM3", ".dm4": "DM4", ".em": "EM", ".ser": "SER", ".png": "PNG", ".spi": "SPIDER"},
 }
 """Images in other formats, by their suffixes: people who expect movies of them should know why there are none."""
+
+
+def _found(
+    source: Path, output_directory: Path, settings: Settings, unlisted: dict[Path, str], others: Counter[str]
+) -> Sequence[Path]:
+    """The files of an input: those of a directory, in natural order, or the file itself.
+
+    Raises:
+        UsageError: There is none.
+        OSError: The directory cannot be listed.
+    """
+    if not os.path.lexists(source):
+        raise UsageError("does not exist", "name a directory or a file")
+    if not source.is_dir():
+        return [source]
+    inputs = sorted(_inputs(source, output_directory, settings, unlisted, others), key=_natural)
+    if not inputs and not unlisted:
+        wanted = f"matches {settings.pattern}" if settings.pattern else "is named like an MRC file"
+        advice = "choose others with --pattern, look into sub-directories with --recursive"
+        raise UsageError("; ".join(filter(None, (f"no file in it {wanted}", in_words(others)))), advice)
+    return inputs
+
+
+def _name(named: dict[Path, Path], path: Path, name: Path) -> None:
+    """Add an input by its name below OUTPUT_DIR; one that is given twice counts once.
+
+    Names are not made longer by the directory of the input: they would then depend on what else is converted.
+
+    Raises:
+        UsageError: Another input has the name.
+    """
+    other = named.setdefault(name, path)
+    if other != path and (other.name != path.name or os.path.realpath(other.parent) != os.path.realpath(path.parent)):
+        raise UsageError(
+            f"{other} and {path} would become the same movie",
+            "give each an OUTPUT_DIR of its own, or convert a directory above both with --recursive",
+        )
 
 
 def _inputs(
@@ -159,8 +245,8 @@ def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
     return names, str(path)
 
 
-def _targets(inputs: Sequence[Path], movie_suffix: str, root: Path, output_directory: Path) -> list[Path]:
-    """The movie of each input: by its stem, and by its whole name where two stems would meet.
+def _targets(inputs: Mapping[Path, Path], movie_suffix: str, output_directory: Path) -> list[Path]:
+    """The movie of each input, by its name: from its stem, or from its whole name where two stems would meet.
 
     A name once given stays: an input whose movie is recorded keeps it, and only the others make way.
     """
@@ -173,7 +259,7 @@ def _targets(inputs: Sequence[Path], movie_suffix: str, root: Path, output_direc
     given: dict[Path, Path] = {}
     for path, short in names.items():
         if path in meeting or os.path.lexists(record_path(output_directory / movie(path))):
-            recorded = (name for name in (short, path) if _is_recorded(root / path, output_directory / movie(name)))
+            recorded = (name for name in (short, path) if _is_recorded(inputs[path], output_directory / movie(name)))
             given.update((path, name) for name in recorded if path not in given)
     names |= given
     while newcomers := [path for path in _meeting(names) if names[path] != path and path not in given]:

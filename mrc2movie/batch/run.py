@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -39,18 +39,18 @@ logger.addHandler(logging.NullHandler())  # the caller adds another to this one,
 
 
 def convert_directory(
-    source: str | Path,
+    source: str | Path | Iterable[str | Path],
     output_directory: str | Path,
     settings: Settings | None = None,
     *,
     progress: RunProgress | None = None,
 ) -> Report:
-    """Make the movies of all MRC files of a directory, or of one file.
+    """Make the movies of all MRC files of a directory, of one file, or of several of them.
 
     A file that fails is reported, and the others are converted all the same. Movies that are up to date are left.
 
     Args:
-        source: A directory, or one file, then whatever its name.
+        source: A directory, or one file, then whatever its name, or several of them.
         output_directory: Where the movies go; made where it is missing.
         settings: All options; the defaults where None.
         progress: Its methods are called as the run goes on.
@@ -59,7 +59,9 @@ def convert_directory(
         UsageError: Nothing to convert, or an option cannot work here; nothing was done.
     """
     settings = settings or Settings()
-    return run(plan(Path(source), Path(output_directory), settings), settings, progress or RunProgress())
+    sources = [source] if isinstance(source, (str, Path)) else source
+    jobs = plan([Path(each) for each in sources], Path(output_directory), settings)
+    return run(jobs, settings, progress or RunProgress())
 
 
 def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress) -> Report:

@@ -204,6 +204,9 @@ MJPG = Codec(name="MJPG", formats=("avi",), pixels="yuvj420p", sides=(1, 65500))
 CODECS: Mapping[str, Codec] = {codec.name: codec for codec in (MJPG, H264, HEVC, VP9, AV1, FFV1, PRORES, GIF)}
 """By name; for ``--format`` alone the first one that the container can hold is taken."""
 
+OTHER_NAMES = {"H265": "HEVC", "X265": "HEVC", "LIBX265": "HEVC", "LIBX264": "H264", "AVC": "H264", "MJPEG": "MJPG"}
+"""What people call some of them. H265 and X265 could be a FourCC, but OpenCV writes none of that name."""
+
 
 def find_codec(name: str) -> Codec:
     """The row of a codec; a FourCC that is not in the table is for OpenCV, and AVI, to know."""

@@ -1,15 +1,25 @@
 """What options take: from text, or from a value given through the API, to the valid value."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from mrc2movie.options.codecs import CODECS
+from mrc2movie.options.codecs import CODECS, OTHER_NAMES
 from mrc2movie.picture.grey_rule import GreyRule
 
+GREY_RULES = ("auto", "minmax", "percentile:P,Q", "sigma:K", "mad:K")
 LABELS = ("tilt", "section", "depth")
 THUMBNAIL_SIZE = 300
+
+
+def nearest(typed: str, words: Mapping[str, str]) -> str | None:
+    """What is meant by the word that is most like a misspelled one; None where none is like it."""
+    from difflib import get_close_matches  # only where something is misspelled
+
+    lower = {word.lower(): meant for word, meant in words.items()}
+    found = get_close_matches(typed.lower(), lower, 1)
+    return lower[found[0]] if found else None
 
 
 @dataclass(frozen=True)
@@ -21,12 +31,18 @@ class Kind:
         allowed: What is allowed, in words.
         metavar: How the help shows the value; a tuple where the option takes several words, empty for a flag.
         alone: What the option means without a value; None where it needs one.
+        words: What may be typed, and what is meant by it: for suggestions and completion.
     """
 
     parse: Callable[[Any], object]
     allowed: str
     metavar: str | tuple[str, ...]
     alone: str | None = None
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def nearest(self, value: object) -> str | None:
+        """The word that was probably meant, if any."""
+        return nearest(str(value), self.words)
 
 
 def number(number: type[int] | type[float], low: float, high: float, metavar: str) -> Kind:
@@ -50,7 +66,7 @@ def choice(*choices: str) -> Kind:
             raise ValueError(value)
         return value
 
-    return Kind(parse, "one of " + ", ".join(choices), "|".join(choices))
+    return Kind(parse, "one of " + ", ".join(choices), "|".join(choices), words={word: word for word in choices})
 
 
 def text(metavar: str, allowed: str = "a text that is not empty", pattern: str = r"(?s).+") -> Kind:
@@ -102,7 +118,7 @@ def end_fractions(value: Any) -> object:
 def codec(value: Any) -> object:
     """The name of a codec, or a FourCC, in upper case."""
     code = str(value).upper()
-    if code not in CODECS and not re.fullmatch(r"[0-9A-Z]{3}[0-9A-Z ]", code):
+    if code in OTHER_NAMES or (code not in CODECS and not re.fullmatch(r"[0-9A-Z]{3}[0-9A-Z ]", code)):
         raise ValueError(value)
     return code
 

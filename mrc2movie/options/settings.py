@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from mrc2movie.errors import UsageError
 from mrc2movie.options import kinds
-from mrc2movie.options.codecs import CODECS, FORMATS, choose, find_codec, require_small
+from mrc2movie.options.codecs import CODECS, FORMATS, OTHER_NAMES, choose, find_codec, require_small
 from mrc2movie.options.kinds import Kind
 from mrc2movie.options.presets import AUTO_PRESET, IMAGE_SECONDS, PRESETS, in_words
 
@@ -18,6 +18,9 @@ MOVIE_GROUPS = ("presets", "movie", "sections", "picture", "labels")
 """The groups whose options shape the movie: with other values it is made anew."""
 
 LOG_NAME = "mrc2movie.log"
+
+_CODEC_WORDS = {**{name: name for name in CODECS}, **OTHER_NAMES}
+_LABEL_WORDS = {name: name for name in ("none", *kinds.LABELS)}
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,12 @@ class Settings:
     )
     codec: str = _option(
         None,
-        Kind(kinds.codec, f"a code of four letters or digits such as XVID, or one of {', '.join(CODECS)}", "CODEC"),
+        Kind(
+            kinds.codec,
+            f"a code of four letters or digits such as XVID, or one of {', '.join(CODECS)}",
+            "CODEC",
+            words=_CODEC_WORDS,
+        ),
         "movie",
         f"the codec: {', '.join(CODECS)}, or, for avi, any that OpenCV knows by its four letters",
         "what is usual in the format: MJPG in avi, H264 in mp4, mov and mkv, VP9 in webm",
@@ -166,12 +174,12 @@ class Settings:
             "auto, minmax, percentile:P,Q (0 <= P < Q <= 100), sigma:K, mad:K (0 < K <= 1000000) or LOW,HIGH "
             "(LOW < HIGH)",
             "RULE",
+            words={rule: rule for rule in kinds.GREY_RULES},
         ),
         "picture",
         "what becomes black and white: auto, minmax, percentile:P,Q, sigma:K (mean -/+ K standard deviations), "
-        "mad:K (median -/+ K robust ones) or LOW,HIGH (--range=-50,200 for a negative bound); auto leaves "
-        "out one voxel in a thousand at each end of noisy data, more where gold stretches them, and shows what is "
-        "sparse whole",
+        "mad:K (median -/+ K robust ones) or LOW,HIGH (-50,200); auto leaves out one voxel in a thousand at each end "
+        "of noisy data, more where gold stretches them, and shows what is sparse whole",
     )
     match_mean: bool = _option(
         False,
@@ -286,7 +294,12 @@ class Settings:
     )
     label: str | None = _option(
         None,
-        Kind(kinds.labels, f"none, or some of {', '.join(kinds.LABELS)}, with commas between", "LABELS"),
+        Kind(
+            kinds.labels,
+            f"none, or some of {', '.join(kinds.LABELS)}, with commas between",
+            "LABELS",
+            words=_LABEL_WORDS,
+        ),
         "labels",
         "write into the upper left corner: tilt (the angle in degrees), section (its number, counted from 0 as in the "
         "file), depth (in nm from section 0), or several such as tilt,section",
@@ -356,7 +369,9 @@ class Settings:
                 object.__setattr__(self, option.name, option.kind.parse(value))
             except (ValueError, TypeError, OverflowError):
                 shown = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-                raise UsageError(f"{option.flag} {shown}: must be {option.kind.allowed}") from None
+                near = option.kind.nearest(value)
+                advice = f"did you mean {near}?" if near else ""
+                raise UsageError(f"{option.flag} {shown}: must be {option.kind.allowed}", advice) from None
         for name, value in self._from_preset().items():
             object.__setattr__(self, name, value)
         if self.discard_range and self.discard_percentage:
