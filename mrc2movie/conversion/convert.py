@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mrc2movie import __version__
 from mrc2movie.conversion.alike import Alike
-from mrc2movie.conversion.encode import Movie, make
+from mrc2movie.conversion.bitrate import Fitting
+from mrc2movie.conversion.encode import Movie, make_movie, rendered
 from mrc2movie.conversion.measure import measure, what_is_shown
 from mrc2movie.conversion.preparation import render_options
 from mrc2movie.conversion.preset_choice import settle
@@ -31,6 +32,7 @@ from mrc2movie.store.files import FileStamp
 from mrc2movie.store.record import Made, Record, Unusable, load, source_paths, write_record
 from mrc2movie.workers import Share, Workers
 from mrc2movie.writers import check_codec, open_movie
+from mrc2movie.writers.movie import MovieWriter
 from mrc2movie.writers.stills import Stills, pictures_left, write_pictures
 
 
@@ -125,9 +127,20 @@ def convert_claimed(
             count = len(selection.places)
             following = _following(count, settings)
             frames = count + len(following)
-            writer = open_movie(claim.hidden, prepared.frame_shape, settings, workers.count, target.stem, frames)
-            movie = Movie(writer, labels, count, following, claim, workers, sections.watch)
-            make((alike, stills, movie), sections, options)  # the movie last: it draws its labels on the frame
+            trial = claim.hidden.with_name(claim.beside(f".trial{target.suffix}").name)
+
+            def open_at(path: Path, chosen: Settings) -> MovieWriter:
+                return open_movie(path, prepared.frame_shape, chosen, workers.count, target.stem, frames)
+
+            def movie_of(quality: int) -> Movie:
+                writer = open_at(claim.hidden, replace(settings, quality=quality))
+                return Movie(writer, labels, count, following, claim, workers, sections.watch)
+
+            with sections.watch.stage("fitting"):
+                sample = rendered(measured.sample, options, workers)
+                long_side = max(prepared.frame_shape[:2])
+                fitting = Fitting(settings, frames, long_side, sample, partial(open_at, trial), workers)
+            movie = make_movie(movie_of, fitting, (alike, stills), sections, options)
             made = FileStamp.of(claim.hidden)
             beside = write_pictures(stills.finished(), claim, settings)
         read_from.check()
@@ -149,13 +162,20 @@ def convert_claimed(
             signals=striking,
             frames=movie.facts,
             seconds=dict(sections.watch.seconds),
-            notes=preset_notes + read.notes + selection.notes + grey_range.notes + prepared.notes + writer.notes,
+            notes=preset_notes
+            + read.notes
+            + selection.notes
+            + grey_range.notes
+            + prepared.notes
+            + movie.writer.notes
+            + fitting.notes,
             warnings=read.warnings
             + selection.warnings
             + prepared.warnings
             + grey_range.warnings
             + labels.warnings
-            + writer.warnings
+            + movie.writer.warnings
+            + fitting.warnings
             + in_one_line(striking),
             version=__version__,
         )

@@ -1,10 +1,12 @@
 """The second pass: every section rendered once, and each product made of it, the movie first of all."""
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from mrc2movie.conversion.bitrate import Extent, Fitting
 from mrc2movie.conversion.sections import PreparedSections
 from mrc2movie.conversion.stopwatch import Stopwatch
 from mrc2movie.picture.labels import Labels, Pen
@@ -44,6 +46,46 @@ def make(products: Sequence[Product], sections: PreparedSections, options: Rende
             product.finish()
 
 
+def make_movie(
+    movie_of: Callable[[int], "Movie"],
+    fitting: Fitting,
+    others: Sequence[Product],
+    sections: PreparedSections,
+    options: RenderOptions,
+) -> "Movie":
+    """Make the movie in the quality that fits, and other products in the same pass; once more if it came out too large.
+
+    Args:
+        movie_of: Begins the movie in a quality.
+        fitting: Finds the quality.
+        others: These work on each frame before the movie, which draws its labels on it.
+        sections: Those shown.
+        options: How they are rendered.
+
+    Raises:
+        OutputError: A product cannot be written.
+        Mrc2movieError: The movie is larger than it may be.
+    """
+    movie = movie_of(fitting.quality)
+    make((*others, movie), sections, options)
+    if fitting.corrected(movie.extent, movie.largest):
+        movie.abandon()
+        movie = movie_of(fitting.quality)
+        make((movie,), sections, options)
+    fitting.check(movie.extent)
+    return movie
+
+
+def rendered(sample: Mapping[int, Section], options: RenderOptions, workers: Share) -> Sequence[Frame]:
+    """The frames of sections at these positions, without labels, in the order of the positions."""
+
+    def make_worker() -> Callable[[int], Frame]:
+        render = Renderer(options)
+        return lambda position: render(sample[position], position).copy()
+
+    return tuple(workers.map(make_worker, sorted(sample)))
+
+
 @contextmanager
 def _abandoned_on_any_exit(products: Sequence[Product]) -> Iterator[None]:
     """Abandon the products when the block raises, also on Ctrl-C; errors on the way do not replace the cause."""
@@ -70,6 +112,8 @@ class Movie(Product):
 
     Attributes:
         facts: What the container of the finished movie says.
+        writer: Writes it.
+        largest: The frame whose packet is the largest; None where packets are no encoded frames.
     """
 
     def __init__(
@@ -83,7 +127,7 @@ class Movie(Product):
         watch: Stopwatch,
     ) -> None:
         self.facts = MovieFacts(count + len(following), writer.width, writer.height, writer.fps)
-        self._writer = writer
+        self.writer = writer
         self._labels = labels
         self._following = following
         self._last = following[-1] if following else count - 1
@@ -92,24 +136,37 @@ class Movie(Product):
         self._workers = workers
         self._watch = watch
         self._ends: dict[int, Frame] = {}
+        self.largest: Frame | None = None
+        self._largest = (0, 0)  # bytes, and the position with its sign turned: the first of equal ones
+        self._lock = threading.Lock()
+
+    @property
+    def extent(self) -> Extent:
+        """How large the finished movie is."""
+        return Extent(self.writer.peak_bits, self._hidden.stat().st_size)
 
     def worker(self) -> Work:
         """Draw the labels and encode; frames at the ends are kept to verify the movie."""
-        pen, encode = Pen(self._labels), self._writer.encoder()
+        pen, encode = Pen(self._labels), self.writer.encoder()
 
         def work(position: int, section: Section, frame: Frame) -> Packet:
             pen.write(frame, position)
             if position in (0, self._last):
                 self._ends[position] = frame.copy()
             with self._watch.stage("encoding"):
-                return encode(frame, position)
+                packet = encode(frame, position)
+            if self.writer.packets_are_frames and (packet.nbytes, -position) > self._largest:
+                with self._lock:
+                    if (packet.nbytes, -position) > self._largest:
+                        self._largest, self.largest = (packet.nbytes, -position), frame.copy()
+            return packet
 
         return work
 
     def take(self, part: Packet) -> None:
         """Write a packet, and keep it to be shown again."""
         with self._watch.stage("writing"):
-            self._writer.write(part)
+            self.writer.write(part)
             if self._following:
                 self._spool.append(part)
 
@@ -117,17 +174,17 @@ class Movie(Product):
         """Write what is shown again, close the movie, flush it and open it again to verify both ends."""
         with self._watch.stage("writing"):
             for position in self._following:
-                self._writer.write(self._spool[position])
+                self.writer.write(self._spool[position])
             self._spool.close()
-            self._writer.close()
+            self.writer.close()
         with self._watch.stage("flushing and verifying"):
             flushed = self._workers.start(flush_to_disk, self._hidden)
-            begins_well = self._workers.start(partial(self._writer.verify, self.facts), {0: self._ends[0]})
-            self._writer.verify(self.facts, {self.facts.frames - 1: self._ends[self._last]})
+            begins_well = self._workers.start(partial(self.writer.verify, self.facts), {0: self._ends[0]})
+            self.writer.verify(self.facts, {self.facts.frames - 1: self._ends[self._last]})
             begins_well.result()
             flushed.result()
 
     def abandon(self) -> None:
         """Close the files; the unfinished movie vanishes with the claim."""
         self._spool.close()
-        self._writer.abandon()
+        self.writer.abandon()

@@ -1,11 +1,13 @@
 """The measuring pass: which greys the sections shown have, and so what becomes black and white."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from mrc2movie.conversion.bitrate import sampled_positions
 from mrc2movie.conversion.preparation import Preparation, preparation, selection_of
 from mrc2movie.conversion.sections import PreparedSections, SectionProgress
 from mrc2movie.errors import InputError
@@ -37,12 +39,14 @@ class Measured:
         grey_range: What becomes black and white.
         shifts: What is to be added to the voxels at each position, so that the means match; empty for nothing.
         table: What is kept of each section; empty where there are too many.
+        sample: Prepared sections by their positions, from which the quality of the movie is found.
     """
 
     sections: PreparedSections
     grey_range: GreyRange
     shifts: Sequence[float] = ()
     table: SectionTable = field(default_factory=SectionTable)
+    sample: Mapping[int, Section] = field(default_factory=dict)
 
 
 def measure(volume: Volume, settings: Settings, workers: Share, progress: SectionProgress) -> Measured:
@@ -57,7 +61,7 @@ def measure(volume: Volume, settings: Settings, workers: Share, progress: Sectio
             _check_frames(volume, selection, settings)
             volume.expect(selection.read(), selection.rising)
             sections = PreparedSections(volume, description, selection, prepared, workers, progress)
-            return _measured(sections, GreyRule.parse(settings.range), settings.match_mean)
+            return _measured(sections, settings)
 
 
 def what_is_shown(description: Description, settings: Settings) -> tuple[Description, Selection, Preparation]:
@@ -95,14 +99,20 @@ def _check_frames(volume: Volume, selection: Selection, settings: Settings) -> N
     )
 
 
-def _measured(sections: PreparedSections, rule: GreyRule, match_mean: bool) -> Measured:
-    sampling = Sampling.of(len(sections.selection.places), sections.preparation.shape)
-    few = len(sections.selection.places) <= MOST_SECTIONS
+def _measured(sections: PreparedSections, settings: Settings) -> Measured:
+    rule, match_mean = GreyRule.parse(settings.range), settings.match_mean
+    count = len(sections.selection.places)
+    sampling = Sampling.of(count, sections.preparation.shape)
+    few = count <= MOST_SECTIONS
+    kept = sampled_positions(count, 8 * math.prod(sections.preparation.shape), settings)
+    sample: dict[int, Section] = {}
 
     def make_worker() -> Callable[[int, Section], tuple[Statistics, Look | None]]:
         def work(position: int, section: Section) -> tuple[Statistics, Look | None]:
             with sections.watch.stage("measuring"):
                 sampled = sampling.slice(position) if rule.needs_sample else slice(0)
+                if position in kept:
+                    sample[position] = section.copy()
                 statistics = section_statistics(section, sampled, match_mean)
                 return statistics, look(section, not statistics.nonfinite) if few else None
 
@@ -114,7 +124,7 @@ def _measured(sections: PreparedSections, rule: GreyRule, match_mean: bool) -> M
     table = SectionTable()
     parts = _kept(sections.each("measuring", make_worker), table)
     statistics, shifts = collect_with_matched_means(parts, spread) if match_mean else (collect(parts, spread), ())
-    return Measured(sections, choose_range(statistics, rule, _rounding(sections)), shifts, table)
+    return Measured(sections, choose_range(statistics, rule, _rounding(sections)), shifts, table, sample)
 
 
 def _kept(parts: Iterable[tuple[Statistics, Look | None]], table: SectionTable) -> Iterator[Statistics]:

@@ -117,6 +117,7 @@ class Settings:
         "movie",
         "quality of the picture, the same in every codec; FFV1 and GIF lose nothing of grey pictures whatever it is, "
         "and codecs of OpenCV have their own",
+        "90, in MP4 and MOV coarser where players need it",
     )
     small: bool = _option(
         False,
@@ -124,6 +125,13 @@ class Settings:
         "movie",
         "the smallest file instead of the fastest conversion: frames are predicted from each other (H264, HEVC, VP9, "
         "AV1), which pays where sections resemble their neighbours",
+    )
+    max_mb: float | None = _option(
+        None,
+        kinds.number(float, 0.01, 1_000_000, "MB"),
+        "movie",
+        "no movie larger than this many megabytes, for mail and chat: the best quality that fits, up to --quality",
+        "any size",
     )
     playback: Literal["forward-backward", "forward", "backward"] = _option(
         "forward-backward",
@@ -379,7 +387,7 @@ class Settings:
         if self.quiet and self.verbose:
             raise UsageError("--quiet and --verbose contradict each other", "give one of them")
 
-        codec, container = choose(self.codec, self.format)
+        codec, container = choose(self.codec, self.format, self.small)
         object.__setattr__(self, "codec", codec)
         object.__setattr__(self, "format", container)
         if self.small:

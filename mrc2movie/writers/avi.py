@@ -153,6 +153,8 @@ class OpenCvAvi(MovieWriter):
         Mrc2movieError: The codec cannot hold frames of this size.
     """
 
+    packets_are_frames = False
+
     def __init__(self, path: Path, shape: tuple[int, ...], fps: float, codec: str) -> None:
         super().__init__(path, shape, fps, find_codec(codec), even=True)
         self._writer = _open(path, codec, fps, self.width, self.height, raw=False)

@@ -62,16 +62,22 @@ class MovieWriter(ABC):
         fps: Frames a second of the movie: those asked for, or the nearest that the container can say.
         notes: What the user may want to know of how the frames are written.
         warnings: What the user should know of it.
+        peak_bits: The most bits in any second of what is written so far; 0 where OpenCV writes.
+        packets_are_frames: Whether a packet is an encoded frame, and not one that is encoded as it is written.
+        packet_bytes: Of all packets written so far; 0 where OpenCV writes.
 
     Raises:
         Mrc2movieError: The codec cannot hold frames of this size.
     """
+
+    packets_are_frames = True
 
     def __init__(self, path: Path, shape: tuple[int, ...], fps: float, codec: Codec, even: bool) -> None:
         self._path = path
         self._codec = codec
         self._exact = codec.lossless
         self.fps = fps
+        self.peak_bits = self.packet_bytes = 0
         rows, columns = shape[:2]
         self.height, self.width = (rows + rows % 2, columns + columns % 2) if even else (rows, columns)
         self.notes: tuple[str, ...] = ()

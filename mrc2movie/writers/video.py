@@ -4,6 +4,7 @@ Either every frame for itself (`IndependentFrames`: each worker has an encoder, 
 back) or frames predicted from each other (`PredictedFrames`: one encoder, which takes them one by one).
 """
 
+import math
 import os
 import threading
 from collections import defaultdict, deque
@@ -24,11 +25,12 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import DTypeLike, NDArray
 
 import mrc2movie
-from mrc2movie.errors import Mrc2movieError, UsageError, not_written
+from mrc2movie.errors import Mrc2movieError, UsageError, not_written, saying
 from mrc2movie.options.codecs import CODECS, GIF, H264, find_codec
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.render import Frame
 from mrc2movie.store.names import printable
+from mrc2movie.writers.levels import declared
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
 
 # The encoder of AV1 writes to standard error unless told before its first use.
@@ -36,7 +38,8 @@ os.environ.setdefault("SVT_LOG", "0")
 
 _CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "gif": "gif"}
 _CONTAINER_OPTIONS = {
-    "mkv": {"fflags": "+bitexact"},  # no random numbers: the same movie has the same bytes
+    # No random numbers: the same movie has the same bytes. No checksum of what is declared at the end, see `declared`.
+    "mkv": {"fflags": "+bitexact", "write_crc": "0"},
     "webm": {"fflags": "+bitexact"},
     "gif": {"loop": "0"},  # for ever
 }
@@ -52,6 +55,8 @@ _BT709, _LIMITED_RANGE, _FULL_RANGE = 1, 1, 2  # of ITU-T H.273, and FFmpeg's AV
 _GIF_SHORTEST_DELAY = 2  # hundredths of a second; browsers show what is shorter ten times slower
 _GIF_LARGE = 50e6
 _AVX512_SKX = 256  # of OpenCV's CpuFeatures, which Python has no name for; what x264 takes for AVX-512
+_HEADER_BYTES = 2**16
+"""In so many the parameter sets lie: in front of the table of the frames in MP4 and MOV, of the frames in MKV."""
 _FAR_AWAY = 2**48  # in any time base later than any movie's end
 
 
@@ -202,6 +207,7 @@ class VideoMovie(MovieWriter):
             # x264's AVX-512 code reads memory that nobody has written: bytes and sizes would differ from run to run.
             self._options["x264-params"] = "asm=AVX2"
         self._written = 0
+        self._last_second: deque[int] = deque(maxlen=max(1, math.ceil(self._rate)))
         maker = f"mrc2movie {mrc2movie.__version__}"
         comment = " ".join([maker, settings.command_line()]).strip()
         with _writing():
@@ -222,6 +228,7 @@ class VideoMovie(MovieWriter):
         if codec.tag and settings.format in ("mp4", "mov"):
             self._own_encoder.codec_tag = codec.tag
         self._open_encoder(self._own_encoder)
+        self._parameters = bytes(self._own_encoder.extradata or b"")
         with _writing():
             self._container.start_encoding()
 
@@ -263,18 +270,35 @@ class VideoMovie(MovieWriter):
 
     def _mux(self, packet: "av.Packet[Any]") -> None:
         packet.stream = self._stream
+        self._last_second.append(8 * packet.size)
+        self.packet_bytes += packet.size
+        self.peak_bits = max(self.peak_bits, sum(self._last_second))
         with _writing():
             self._container.mux(packet)
 
     def close(self) -> None:
-        """Write the index and close the file; a GIF must not be too large for most programs."""
+        """Write the index, close the file and declare the level; a GIF must not be too large for most programs."""
         with _writing():
             self._container.close()
+        if self._path.exists():
+            with saying("the movie cannot be written"):
+                self._declare_level()
         size = self._path.stat().st_size if self._codec is GIF and self._path.exists() else 0
         if size > _GIF_LARGE:
             self.warnings += (
                 f"a GIF of {size / 1e6:.0f} MB: few programs show such; --max-size or --format mp4 makes it smaller",
             )
+
+    def _declare_level(self) -> None:
+        found = list(declared(self._codec, self._parameters, self.width, self.height, self.fps, self.peak_bits))
+        if not found:
+            return
+        with self._path.open("rb+") as movie:
+            header = movie.read(_HEADER_BYTES)
+            for before, after in found:
+                header = header.replace(before, after)
+            movie.seek(0)
+            movie.write(header)
 
     def verify(self, facts: MovieFacts, ends: Mapping[int, Frame]) -> None:
         """The frames at the ends must decode."""
@@ -377,6 +401,8 @@ class PredictedFrames(VideoMovie):
 
     What is kept for the way back is the frames themselves.
     """
+
+    packets_are_frames = False
 
     def __init__(
         self,
