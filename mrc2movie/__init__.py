@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mrc2movie.conversion.convert import convert
     from mrc2movie.options.settings import Settings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Settings", "__version__", "convert", "convert_directory"]
 
 # Loaded on first use: NumPy and OpenCV take longer to import than ``mrc2movie --help`` may take.

@@ -15,6 +15,8 @@ from faults import closing_line, faulty, installed
 from movies import LOSSLESS, Reads, coloured_frames, frames, ramp, run, write_mrc
 from numpy.typing import NDArray
 
+from mrc2movie.picture.labels import put_text, sans
+
 README = Path(__file__).parent.parent / "README.md"
 
 rng = np.random.default_rng(7)
@@ -62,11 +64,10 @@ def cells(sheet: NDArray[Any], shown: list[NDArray[np.uint8]]) -> list[tuple[int
 def caption(sheet: NDArray[Any], place: tuple[int, int], shape: tuple[int, int], candidates: list[str]) -> str:
     """What stands below a cell."""
     below = 255 - sheet[place[0] + shape[0] : place[0] + shape[0] + 24, place[1] : place[1] + shape[1]]
-    font = cv2.FontFace("sans")
 
     def difference(text: str) -> float:
         ink = np.zeros((60, 200), np.uint8)
-        cv2.putText(ink, text, (16, 32), (255,), font, 16, 500)
+        put_text(ink, text, (16, 32), sans(), 16)
         rows, columns = np.nonzero(ink)
         ink = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         if ink.shape[1] > below.shape[1]:
@@ -74,7 +75,8 @@ def caption(sheet: NDArray[Any], place: tuple[int, int], shape: tuple[int, int],
         found, *_ = cv2.minMaxLoc(cv2.matchTemplate(below, ink, cv2.TM_SQDIFF))
         return float(found / np.square(ink, dtype=float).sum())
 
-    return max((text for text in candidates if difference(text) < 0.05), key=len)
+    found = {text: difference(text) for text in candidates}
+    return max((text for text in candidates if found[text] < 0.05), key=lambda text: (len(text), -found[text]))
 
 
 # The thumbnail

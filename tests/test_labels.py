@@ -10,6 +10,7 @@ from movies import LOSSLESS, coloured_frames, run, shown, write_mrc
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from mrc2movie.picture.labels import put_text, sans
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.resliced import ReslicedVolume
 from mrc2movie.workers import Workers
@@ -29,12 +30,12 @@ def flat(path: Path, value: float, shape: tuple[int, int, int] = (6, 240, 320), 
 
 def text_on(frame: NDArray[np.uint8], candidates: list[str]) -> str:
     """The line of text on a black frame: each is drawn in all sizes that may be, and looked for."""
-    font = cv2.FontFace("sans")
+    font = sans()
 
     def likeness(text: str, size: int) -> float:
         """1 for the very same pixels somewhere, 0 where all is black."""
         ink = np.zeros((3 * size, 12 * size), np.uint8)
-        cv2.putText(ink, text, (size, 2 * size), (255,), font, size, 500)
+        put_text(ink, text, (size, 2 * size), font, size)
         rows, columns = np.nonzero(ink)
         ink = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         if ink.shape[0] > frame.shape[0] or ink.shape[1] > frame.shape[1]:

@@ -20,6 +20,7 @@ from mrc2movie.cli.help import help_text
 from mrc2movie.cli.words import PATHS, actions, in_order, parser
 from mrc2movie.errors import TOO_LITTLE_MEMORY, Mrc2movieError, UsageError, about, lacks_memory, saying
 from mrc2movie.interruption import Signals, Stopped, do_last_acts, stopping_on_signals
+from mrc2movie.opencv import require_opencv
 from mrc2movie.options.codecs import FORMATS
 from mrc2movie.options.settings import LOG_NAME, Settings
 
@@ -100,6 +101,7 @@ def _run(words: list[str], signals: Signals) -> int:
     _keep_freed_memory()
     # Only now: NumPy and OpenCV take longer to import than a help text or a usage error should take.
     with signals.postponed():
+        require_opencv()
         from mrc2movie.batch.plan import plan, plan_movie
         from mrc2movie.batch.run import run
         from mrc2movie.writers import check_codec
@@ -206,6 +208,7 @@ def _keep_freed_memory() -> None:
 
 
 def _info(files: Sequence[Path], settings: Settings, as_json: bool) -> int:
+    require_opencv()
     from mrc2movie.info import inspect
 
     found = [inspect(path, settings) for path in files]

@@ -27,6 +27,12 @@ _BAR_SHARE = (1 / 2, 1 / 4)
 _WEIGHT = 500  # between regular (400) and bold: light letters look thinner than dark ones
 
 
+Font: TypeAlias = "cv2.FontFace | None"
+"""OpenCV's own, which it has from version 5 on; None where it only draws letters of strokes, in ASCII."""
+
+_ASCII = str.maketrans({"°": " deg", "−": "-", "µ": "u"})  # noqa: RUF001
+
+
 Captions: TypeAlias = Callable[[int], Sequence[str]]
 """Gives the lines of text at a position of the movie: as many positions as a file has sections are never kept."""
 
@@ -100,9 +106,9 @@ class Pen:
         self._bar = _bar_stamp(labels.scale_bar, self._font, labels.font_size) if labels.scale_bar else None
 
     @cached_property
-    def _font(self) -> cv2.FontFace:
-        """Comes with OpenCV, and so looks the same everywhere; each thread takes a millisecond to unpack it."""
-        return cv2.FontFace("sans")
+    def _font(self) -> Font:
+        """Each thread takes a millisecond to unpack it."""
+        return sans()
 
     def write(self, frame: Frame, position: int) -> None:
         """Write on the frame at a position of the movie, in place."""
@@ -148,7 +154,7 @@ def plan_labels(
             warnings += _if_bare("--scale-bar", description)
             if abs(pixel_size_A[0] / pixel_size_A[1] - 1) > 0.01:
                 warnings.append("--scale-bar: it holds from left to right only, since the voxels are not square")
-    font = cv2.FontFace("sans")
+    font = sans()
     largest = min(max(round(min(shape) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
     texts = _texts_of_all_widths(captions, len(selection.places)) if captions else set()
 
@@ -244,42 +250,65 @@ def in_words(length_A: float) -> str:
     return f"{length_A / 10_000:g} µm" if length_A >= 10_000 * (1 - 1e-9) else f"{length_A / 10:g} nm"
 
 
-def text_stamp(lines: Sequence[str], font: cv2.FontFace, size: int) -> Stamp:
+def sans() -> Font:
+    """The font of all labels: it comes with OpenCV, and so looks the same everywhere."""
+    return cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
+
+
+def put_text(ink: NDArray[np.uint8], text: str, origin: tuple[int, int], font: Font, size: int) -> None:
+    """Draw a line of text in 255, with the left end of its baseline at `origin`, (x, y)."""
+    if font is None:
+        strokes, scale, thickness = _strokes(size)
+        begin = origin[0] + thickness // 2, origin[1]  # the middle of a stroke lies there
+        cv2.putText(ink, text.translate(_ASCII), begin, strokes, scale, (255,), thickness, cv2.LINE_AA)
+    else:
+        cv2.putText(ink, text, origin, (255,), font, size, _WEIGHT)
+
+
+def text_stamp(lines: Sequence[str], font: Font, size: int) -> Stamp:
     """Lines of text, one below the other."""
     ink = np.zeros(_text_size(lines, font, size), np.uint8)
     rim = _rim(size)
     for row, line in enumerate(lines):
-        cv2.putText(ink, line, (rim + 1, rim + _ascent(size) + row * _line_height(size)), (255,), font, size, _WEIGHT)
+        put_text(ink, line, (rim + 1, rim + _ascent(size) + row * _line_height(size)), font, size)
     return Stamp.of(ink, rim)
 
 
-def _bar_stamp(bar: ScaleBar, font: cv2.FontFace, size: int) -> Stamp:
+def _bar_stamp(bar: ScaleBar, font: Font, size: int) -> Stamp:
     """The bar below its text, both in the middle."""
     ink = np.zeros(_bar_size(bar, font, size), np.uint8)
     rim = _rim(size)
     text = (ink.shape[1] - _width(bar.text, font, size)) // 2
-    cv2.putText(ink, bar.text, (text, rim + _ascent(size)), (255,), font, size, _WEIGHT)
+    put_text(ink, bar.text, (text, rim + _ascent(size)), font, size)
     left = (ink.shape[1] - bar.pixels) // 2
     ink[-_thickness(size) - rim - 1 : -rim - 1, left : left + bar.pixels] = 255
     return Stamp.of(ink, rim)
 
 
-def _text_size(lines: Sequence[str], font: cv2.FontFace, size: int) -> tuple[int, int]:
+def _text_size(lines: Sequence[str], font: Font, size: int) -> tuple[int, int]:
     """Rows and columns of a text with its rim."""
     edge = 2 * (_rim(size) + 1)
     width = max((_width(line, font, size) for line in lines), default=0)
     return (len(lines) - 1) * _line_height(size) + _ascent(size) + _descent(size) + edge, width + edge
 
 
-def _bar_size(bar: ScaleBar, font: cv2.FontFace, size: int) -> tuple[int, int]:
+def _bar_size(bar: ScaleBar, font: Font, size: int) -> tuple[int, int]:
     edge = 2 * (_rim(size) + 1)
     height = _ascent(size) + _descent(size) + _thickness(size) + edge
     return height, max(bar.pixels, _width(bar.text, font, size)) + edge
 
 
-def _width(text: str, font: cv2.FontFace, size: int) -> int:
+def _width(text: str, font: Font, size: int) -> int:
+    if font is None:
+        (width, _), _ = cv2.getTextSize(text.translate(_ASCII), *_strokes(size))
+        return width
     left, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), font, size, _WEIGHT)
     return int(left + width)
+
+
+def _strokes(size: int) -> tuple[int, float, int]:
+    """Hershey's letters, their scale and the width of their strokes: words as wide and as strong as the font's."""
+    return cv2.FONT_HERSHEY_SIMPLEX, size / 34, max(1, round(size / 10))
 
 
 def _margin(size: int) -> int:

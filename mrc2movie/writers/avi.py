@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,8 @@ from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, che
 
 # Both write to standard error: FFmpeg inside OpenCV unless told before its first use, and OpenCV what we say better.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+_logging: Any = cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2  # where it was before OpenCV 5
+_logging.setLogLevel(0)  # silent
 
 _COMMON_CODECS = (
     *(MJPG.name, "XVID", "DIVX", "FMP4", "FFV1", "HFYU", "FFVH", "MPNG", "DIV3", "MP42"),
@@ -105,7 +107,7 @@ class JpegAvi(MovieWriter):
         Raises:
             OutputError: Less has come to the disk than was written.
         """
-        self._writer.write(packet)
+        self._writer.write(packet.reshape(1, -1))  # a row: of one axis, OpenCV 4 writes the first byte alone
         before, self._written = self._written, self._written + packet.nbytes
         # A full disk is noticed here and not hours later: OpenCV says nothing of it.
         if self._written // _LOOK_EVERY > before // _LOOK_EVERY:
