@@ -4,14 +4,17 @@ import json
 import logging
 import os
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import mrc2movie
-from mrc2movie.batch.report import NOT_WELL, Job, Outcome, Report, RunProgress, Status
+from mrc2movie.batch.report import NOT_WELL, Job, Outcome, Report, RunProgress, Status, place_of
+from mrc2movie.conversion.passes import Passes
 from mrc2movie.errors import saying
 from mrc2movie.logfile import open_log
 from mrc2movie.options.settings import Settings
@@ -20,7 +23,13 @@ from mrc2movie.store.names import printable
 if TYPE_CHECKING:
     from mrc2movie.info import FileInfo
 
+logger = logging.getLogger("mrc2movie.console")
+
 _ROWS_AT_MOST = 40
+_CLOCK_SECONDS = 1.0
+"""So often bars are drawn anew, where no section does it."""
+_SIGN_OF_LIFE_SECONDS = 60.0
+"""So often a line says, where there are no bars, how far each file is."""
 
 
 class _Formatter(logging.Formatter):
@@ -39,12 +48,35 @@ def _printable_lines(text: str) -> str:
 
 
 class _LogFile(logging.StreamHandler[TextIO]):
-    """Reports once that it cannot be written, on a full disk for example, and lets the run go on."""
+    """The log of a run, of which nothing but one line is kept if nothing was to do.
 
-    def __init__(self, path: Path, stream: TextIO) -> None:
+    It reports once that it cannot be written, on a full disk for example, and lets the run go on.
+    """
+
+    def __init__(self, path: Path, stream: TextIO, header: logging.LogRecord) -> None:
         super().__init__(stream)
         self._path = path
         self._reported = False
+        self._header = header
+        self._held = [header]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "nothing_done", False):
+            return
+        if hasattr(record, "begins_run"):
+            self._held.append(record)
+        elif self._held and hasattr(record, "ends_run"):
+            self._header.msg = f"{self._header.msg}: {record.getMessage()}"
+            self._held = [self._header]
+            self._write_held()
+        else:
+            self._write_held()
+            super().emit(record)
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, []
+        for record in held:
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._reported:
@@ -52,9 +84,15 @@ class _LogFile(logging.StreamHandler[TextIO]):
             show_error(f"{self._path}: the log cannot be written ({sys.exc_info()[1]})")
 
     def close(self) -> None:
+        self._write_held()
         with suppress(OSError):  # what could not be written fails again
             self.stream.close()
         super().close()
+
+
+def _shown_otherwise(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is shown in another way: the end of a run, and the begin where there are bars."""
+    return hasattr(record, "ends_run") or (hasattr(record, "begins_run") and _on_terminal())
 
 
 def _on_terminal() -> bool:
@@ -75,20 +113,21 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
         OutputError: The log file cannot be written.
     """
     handlers: list[logging.Handler] = [_terminal_handler() if _on_terminal() else _plain_handler()]
+    handlers[0].addFilter(lambda record: not _shown_otherwise(record))
     handlers[0].setLevel(logging.WARNING if settings.quiet else logging.DEBUG if settings.verbose else logging.INFO)
     package = logging.getLogger("mrc2movie")
     level_before = package.level
     package.setLevel(logging.DEBUG)
     if log_file is not None:
         try:
-            file_handler = _LogFile(log_file, open_log(log_file, is_named=bool(settings.log)))
+            header = _record(logging.INFO, f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}")
+            file_handler = _LogFile(log_file, open_log(log_file, is_named=bool(settings.log)), header)
         except PermissionError as error:
             why = f"the log cannot be written ({error.strerror}), so this run has none; name another with --log"
-            _handle(handlers[0], logging.WARNING, f"{log_file}: {why}")
+            handlers[0].handle(_record(logging.WARNING, f"{log_file}: {why}"))
         else:
             file_handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
             handlers.append(file_handler)
-            _handle(file_handler, logging.INFO, f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}")
     for handler in handlers:
         package.addHandler(handler)
     try:
@@ -100,13 +139,13 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
         package.setLevel(level_before)
 
 
-def _handle(handler: logging.Handler, level: int, message: str) -> None:
-    handler.handle(logging.getLogger("mrc2movie").makeRecord("mrc2movie", level, "", 0, message, (), None))
+def _record(level: int, message: str) -> logging.LogRecord:
+    return logging.getLogger("mrc2movie").makeRecord("mrc2movie", level, "", 0, message, (), None)
 
 
 def _plain_handler() -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(message)s"))
+    handler.setFormatter(_Formatter("%(place)s%(message)s", defaults={"place": ""}))
     return handler
 
 
@@ -135,90 +174,225 @@ def _rich_console() -> Any:
     return Console(stderr=True)
 
 
-class Bars(RunProgress):
-    """One bar for the files and one for the sections of the current file."""
+class FirstLine(RunProgress):
+    """The first line of a run of several files; a shell loop has a run for each."""
+
+    def run_begins(self, jobs: int, threads: int) -> None:
+        """Log how many files there are, and how many threads."""
+        if jobs > 1:
+            logger.info("%s, %s", _counted(jobs, "file"), _counted(threads, "thread"), extra={"begins_run": True})
+
+
+class Lines(RunProgress):
+    """Where there are no bars: one line a minute for each file that is under way."""
 
     def __init__(self) -> None:
-        from tqdm import tqdm
-
-        tqdm.monitor_interval = 0  # no thread that watches the bars
-        self._tqdm = tqdm
-        self._files: Any = None
-        self._sections: Any = None
+        self._lock = threading.Lock()
+        self._files: dict[Path, tuple[Job, str, float, Passes]] = {}
 
     def job_begins(self, job: Job, position: int, jobs: int) -> None:
-        """Show the name of the file."""
-        if self._files is None:
-            self._files = self._tqdm(total=jobs, desc="files", unit="file", dynamic_ncols=True, leave=False)
-            self._sections = self._tqdm(unit="section", dynamic_ncols=True, leave=False)
-        self._sections.reset(total=0)
-        self._sections.set_description_str(printable(job.source.name)[-40:])
+        """Start the clock of the file."""
+        with self._lock:
+            self._files[job.target] = job, place_of(position, jobs), time.monotonic(), Passes()
 
-    def section_done(self, stage: str, done: int, total: int) -> None:
-        """Move the bar of the sections."""
-        if done == 1:
-            self._sections.reset(total=total)
-            self._sections.set_postfix_str(stage, refresh=False)
-        self._sections.update()
+    def section_done(self, job: Job, stage: str, done: int, total: int, section_bytes: int) -> None:
+        """Count the section."""
+        self._files[job.target][-1].count(stage, done, total)
 
     def job_ends(self, outcome: Outcome) -> None:
-        """Move the bar of the files."""
-        self._files.update()
+        """Forget the file."""
+        with self._lock:
+            self._files.pop(outcome.job.target, None)
 
-    def close(self) -> None:
-        """Take the bars off the terminal."""
-        for bar in (self._sections, self._files):
-            if bar is not None:
-                bar.close()
+    def tick(self) -> None:
+        """Log how far each file is."""
+        with self._lock:
+            files = tuple(self._files.values())
+        for job, place, begin, passes in files:
+            spent = time.monotonic() - begin
+            how_far = f"under way for {_duration(spent)}"
+            if passes.done:
+                left = spent * (passes.total / passes.done - 1)
+                how_far += f", {passes.stage}, {passes.done / passes.total:.0%} done, {_duration(left)} left"
+            logger.info("%s: %s", job.source, how_far, extra={"place": place})
+
+
+class JsonLines(RunProgress):
+    """An object on standard output for each file, as soon as it is done."""
+
+    def __init__(self) -> None:
+        self._has_reader = True
+
+    def job_ends(self, outcome: Outcome) -> None:
+        """Print what became of the file."""
+        if not self._has_reader:
+            return
+        try:
+            with _without_bars():
+                print(json.dumps(outcome.as_json()), flush=True)
+        except OSError:
+            self._has_reader = False
+            _give_up_standard_output()
+
+
+class _Several(RunProgress):
+    """Passes everything on to several."""
+
+    def __init__(self, several: Sequence[RunProgress]) -> None:
+        self._several = several
+
+    def run_begins(self, jobs: int, threads: int) -> None:
+        for each in self._several:
+            each.run_begins(jobs, threads)
+
+    def job_begins(self, job: Job, position: int, jobs: int) -> None:
+        for each in self._several:
+            each.job_begins(job, position, jobs)
+
+    def section_done(self, job: Job, stage: str, done: int, total: int, section_bytes: int) -> None:
+        for each in self._several:
+            each.section_done(job, stage, done, total, section_bytes)
+
+    def job_ends(self, outcome: Outcome) -> None:
+        for each in self._several:
+            each.job_ends(outcome)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    """In words that a person reads at a glance: ``12.3 s``, ``4 min 5 s``, ``2 h 3 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager
-def showing_progress(settings: Settings) -> Iterator[RunProgress]:
-    """Bars on a terminal, nothing elsewhere or with ``--quiet``."""
-    if settings.quiet or settings.dry_run or not _on_terminal():
-        yield RunProgress()
+def _without_bars() -> Iterator[None]:
+    """Take bars off the terminal for a line on standard output, should that be the same terminal."""
+    if not (_on_terminal() and sys.stdout.isatty()):
+        yield
         return
-    bars = Bars()
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stdout):
+        yield
+
+
+def _give_up_standard_output() -> None:
+    """Nobody reads it: flushing the rest at the exit must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    """Call a function every so many seconds, in a thread, until the block ends."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(seconds):
+            act()
+
+    clock = threading.Thread(target=run, name="mrc2movie clock")
+    with suppress(RuntimeError):  # no memory for it: the run needs no clock
+        clock.start()
     try:
-        yield bars
+        yield
     finally:
-        bars.close()
+        ended.set()
+        if clock.ident is not None:
+            clock.join()
 
 
-def show_report(report: Report, settings: Settings) -> None:
-    """Print the summary of a run: a table on a terminal, one line elsewhere."""
-    counts = ", ".join(f"{report.count(status)} {status.value}" for status in Status if report.count(status))
+@contextmanager
+def showing_progress(settings: Settings, as_json: bool = False) -> Iterator[RunProgress]:
+    """Bars on a terminal, lines elsewhere, nothing with ``--quiet``.
+
+    Args:
+        settings: Whether anything is shown.
+        as_json: Whether each outcome is printed as JSON as well.
+    """
+    always: list[RunProgress] = [] if settings.dry_run else [FirstLine()]
+    if as_json:
+        always.append(JsonLines())
+    if settings.quiet or settings.dry_run:
+        yield _Several(always)
+    elif _on_terminal():
+        from mrc2movie.batch.bars import TerminalBars
+
+        bars = TerminalBars()
+        try:
+            with _every(_CLOCK_SECONDS, bars.tick):
+                yield _Several((bars, *always))
+        finally:
+            bars.close()
+    else:
+        lines = Lines()
+        with _every(_SIGN_OF_LIFE_SECONDS, lines.tick):
+            yield _Several((lines, *always))
+
+
+def show_report(report: Report, settings: Settings, log_file: Path | None) -> None:
+    """Log and print the summary of a run: on a terminal a table with the failures and their reasons; totals.
+
+    Elsewhere each failure has its line already.
+
+    Args:
+        report: Of the run.
+        settings: Whether anything is printed.
+        log_file: Where the log is; None for a dry run.
+    """
+    totals = _totals(report)
+    logger.info("%s; %s", report.counts, totals, extra={"ends_run": True})
     if settings.quiet:
         return
     with suppress(OSError):  # the reader has gone
-        if _on_terminal() and _shown(report):
-            _rich_console().print(_table(report))
-        print(counts, file=sys.stderr)
+        if _on_terminal():
+            _show_tables(report)
+        if log_file is not None and (_on_terminal() or len(report.outcomes) > 1):
+            print(printable(f"{totals}; log: {log_file}"), file=sys.stderr)
+        print(report.counts, file=sys.stderr)
 
 
-def _table(report: Report) -> Any:
+def _totals(report: Report) -> str:
+    bytes_in = sum(outcome.source_size for outcome in report.outcomes)
+    bytes_out = sum(outcome.size for outcome in report.outcomes)
+    sizes = f", {bytes_in / 1e6:.1f} MB in, {bytes_out / 1e6:.1f} MB out" if report.count(Status.CONVERTED) else ""
+    return f"{_duration(report.seconds)}{sizes}"
+
+
+def _problems(report: Report) -> Iterator[str]:
+    """What needs attention, by the name of the input."""
+    outcomes = [outcome for outcome in report.outcomes if outcome.status in NOT_WELL]
+    for outcome in outcomes[:_ROWS_AT_MOST]:
+        why = f": {outcome.reason}" if outcome.reason else ""
+        yield printable(f"{outcome.status.value}: {outcome.job.source.name}{why}")
+    if len(outcomes) > _ROWS_AT_MOST:
+        yield f"and {len(outcomes) - _ROWS_AT_MOST} more, which are in the log"
+
+
+def _show_tables(report: Report) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold")
-    for title in ("movie", "frames", "MB", "s"):
-        table.add_column(title, justify="left" if title == "movie" else "right")
-    for outcome in _shown(report):
-        name = Text(printable(outcome.job.target.name), overflow="fold")
-        if outcome.status is Status.CONVERTED:
-            table.add_row(name, str(outcome.frames), f"{outcome.size / 1e6:.1f}", f"{outcome.seconds:.1f}")
-        else:
-            table.add_row(
-                name, Text(outcome.status.value, style="red" if outcome.status in NOT_WELL else "dim"), "", ""
-            )
-    return table
-
-
-def _shown(report: Report) -> Sequence[Outcome]:
-    """All outcomes; of many, only those that need attention."""
-    if len(report.outcomes) <= _ROWS_AT_MOST:
-        return report.outcomes
-    return [outcome for outcome in report.outcomes if outcome.status in NOT_WELL][:_ROWS_AT_MOST]
+    console = _rich_console()
+    rows = [outcome for outcome in report.outcomes if outcome.status not in NOT_WELL]
+    if rows and len(report.outcomes) <= _ROWS_AT_MOST:
+        table = Table(box=None, header_style="bold")
+        for title in ("movie", "frames", "MB", "s"):
+            table.add_column(title, justify="left" if title == "movie" else "right")
+        for outcome in rows:
+            name = Text(printable(outcome.job.target.name), overflow="fold")
+            if outcome.status is Status.CONVERTED:
+                table.add_row(name, str(outcome.frames), f"{outcome.size / 1e6:.1f}", f"{outcome.seconds:.1f}")
+            else:
+                table.add_row(name, Text(outcome.status.value, style="dim"), "", "")
+        console.print(table)
+    for line in _problems(report):
+        console.print(Text(line, style="red"))
 
 
 def show_info(files: "Sequence[FileInfo]", as_json: bool) -> None:
@@ -240,8 +414,8 @@ def _answering() -> Iterator[None]:
         try:
             yield
             sys.stdout.flush()
-        except BrokenPipeError:  # the reader has gone; flushing the rest at the exit must not fail again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            _give_up_standard_output()
 
 
 def _print_info(files: "Sequence[FileInfo]", as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """What the readers make of files: the answer to ``--info``."""
 
+import html
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from mrc2movie.options.settings import Settings
 from mrc2movie.picture.quality import Signal, in_one_line, tilt_signals
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.volume import Description, Tilts
+from mrc2movie.store.names import printable
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What is known of a file.
+    """What is known of a file; in a notebook it shows itself as a table.
 
     Attributes:
         path: The file.
@@ -52,6 +54,14 @@ class FileInfo:
         facts.update({f"note {number}": text for number, text in enumerate(self.notes, start=1)})
         return facts
 
+    def __repr__(self) -> str:
+        return f"<FileInfo {self.path}: {', '.join(f'{name} {value}' for name, value in self.facts().items())}>"
+
+    def _repr_html_(self) -> str:
+        facts = {"file": str(self.path), **self.facts()}
+        rows = (f"<tr><th>{name}</th><td>{html.escape(printable(value))}</td></tr>" for name, value in facts.items())
+        return f"<table>{''.join(rows)}</table>"
+
     def as_json(self) -> dict[str, object]:
         """All that is known, as JSON has it."""
         description = self.description
@@ -77,11 +87,17 @@ class FileInfo:
         }
 
 
-def inspect(path: Path, settings: Settings) -> FileInfo:
+def inspect(path: str | Path, settings: Settings | None = None) -> FileInfo:
     """Open a file, look, and close it; never raises for what is wrong with the file.
 
     A compressed stream is unpacked only as far as its header: whether it is whole, only a conversion shows.
+
+    Args:
+        path: The file.
+        settings: Which sections would be shown, in which order, and how 8-bit integers are read; the defaults where
+            None.
     """
+    path, settings = Path(path), settings or Settings()
     try:
         with open_volume(path, settings.mode0) as volume:
             description = volume.description

@@ -6,7 +6,11 @@ import inspect
 import os
 import pickle
 import pydoc
+import re
+import subprocess
+import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from movies import frames, ramp, write_mrc
+from movies import coloured_frames, frames, ramp, reference, sections_seen, write_mrc
+from numpy.typing import NDArray
 
 import mrc2movie
 from mrc2movie import Settings, convert, convert_directory
@@ -253,3 +258,174 @@ def test_settings_look_like_the_options_that_they_are() -> None:
         with pytest.raises(TypeError, match=r"Settings\.__init__\(\) got an unexpected keyword argument 'speed'"):
             Settings(**wrong)
     assert "fps: float = 30.0" in pydoc.plain(pydoc.render_doc(Settings))
+
+
+NAMES = {"Conversion", "FileInfo", "Outcome", "Report", "Settings", "Status", "convert", "convert_directory", "inspect"}
+
+
+def test_the_package_shows_its_names_and_loads_numpy_only_for_what_is_used() -> None:
+    assert {"__version__"} | NAMES == set(mrc2movie.__all__)
+    program = (
+        "import sys, mrc2movie; print(*dir(mrc2movie)); print(*sys.modules)\n"
+        f"for name in {sorted(NAMES)}: assert getattr(mrc2movie, name).__doc__, name"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    names, modules = (set(line.split()) for line in shown.splitlines())
+    assert names >= NAMES
+    assert not {"numpy", "cv2", "tqdm", "rich", "logging"} & modules
+
+
+def test_the_name_of_the_movie_decides_its_format_where_none_was_given(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "in.mrc", ramp(3, 16, 16))
+    for name, codec in (("a.mp4", "H264"), ("b.webm", "VP9"), ("c.avi", "MJPG")):
+        made = convert(source, tmp_path / name, Settings(fps=12))
+        assert made.record.settings["codec"] == codec
+        assert made.record.frames.fps == 12
+    assert convert(source, tmp_path / "d.avi", Settings(preset="tilt")).record.frames.fps == 4
+    with pytest.raises(UsageError, match=r"e\.avi is named for another format than mp4"):
+        convert(source, tmp_path / "e.avi", Settings(format="mp4"))
+    with pytest.raises(UsageError, match="--codec XVID"):
+        convert(source, tmp_path / "f.mp4", Settings(codec="XVID"))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["i1", "u1", "<i2", ">i2", ">u2", "<i4", ">u4", "<f4", ">f4", ">f2", "f8", ">i8", "?"]
+)
+def test_an_array_of_any_real_dtype_becomes_the_movie_of_its_sections(tmp_path: Path, dtype: str) -> None:
+    voxels = np.random.default_rng(0).integers(0, 2 if dtype == "?" else 120, (4, 8, 10)).astype(dtype)
+    before = voxels.copy()
+    voxels.flags.writeable = False
+    made = convert(voxels, tmp_path / "a.avi", Settings(codec="FFV1", clip_limit=0, range="minmax", jobs=2))
+    low, high = float(before.min()), float(before.max())
+    shown = reference(before, low, high)
+    assert sections_seen(tmp_path / "a.avi", shown) == [0, 1, 2, 3, 2, 1]
+    assert made.record.grey_range == (low, high)
+    assert np.array_equal(voxels, before)
+    assert made.record.notes == (
+        (f"the voxels are {np.dtype(dtype).newbyteorder('=')}, and are taken as float32",) if "8" in dtype else ()
+    )
+
+
+def test_an_array_in_any_layout_is_read_a_section_at_a_time(tmp_path: Path) -> None:
+    lossless = Settings(codec="FFV1", clip_limit=0, range="minmax", jobs=1)
+    stored = np.asfortranarray(ramp(4, 8, 10))[:, ::2, ::-1]
+    shown = reference(stored, stored.min(), stored.max())
+    convert(stored, tmp_path / "a.avi", lossless)
+    assert sections_seen(tmp_path / "a.avi", shown) == [0, 1, 2, 3, 2, 1]
+    convert(stored, tmp_path / "a.avi", dataclasses.replace(lossless, flip="no"))
+    assert sections_seen(tmp_path / "a.avi", [np.flipud(picture) for picture in shown]) == [0, 1, 2, 3, 2, 1]
+    convert(stored, tmp_path / "y.avi", dataclasses.replace(lossless, axis="y"))
+    assert len(frames(tmp_path / "y.avi")) == 6
+
+    large = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float32, (200, 512, 512))
+    large[:] = np.arange(200)[:, None, None]
+    tracemalloc.start()
+    convert(large, tmp_path / "b.avi", Settings(jobs=1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < large.nbytes / 4, "the array was copied"
+
+
+def test_a_coloured_array_keeps_its_colours_and_an_array_its_voxel_size(tmp_path: Path) -> None:
+    voxels = np.zeros((3, 32, 64, 3), np.uint8)
+    voxels[:, :16, :, 0] = 200  # the lower half is red
+    made = convert(voxels, tmp_path / "a.avi", Settings(clip_limit=0, scale_bar=True), voxel_size_A=(10, 10, 20))
+    blue, green, red = coloured_frames(made.target)[0][24, 8].astype(int)
+    assert red > 150 > 40 > max(blue, green)
+    assert not coloured_frames(made.target)[0][8, 8].any()
+    with pytest.raises(InputError, match="array: has no voxel size, which --lowpass needs"):
+        convert(ramp(), tmp_path / "b.avi", Settings(lowpass=40))
+    convert(ramp(), tmp_path / "b.avi", Settings(lowpass=40), voxel_size_A=13.5)
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (np.zeros((4, 5)), r"of shape \(4, 5\) is no stack of sections; .*array\[None\]"),
+        (np.zeros((2, 0, 5)), r"of shape \(2, 0, 5\) is no stack of sections"),
+        (np.zeros((2, 4, 5, 4), np.uint8), r"of shape \(2, 4, 5, 4\) is no stack of sections"),
+        (np.zeros((2, 4, 5, 3)), "of float64 is no stack of coloured sections"),
+        (np.zeros((2, 4, 5), complex), "of complex128 has no real numbers"),
+    ],
+)
+def test_an_array_that_is_no_stack_is_refused(tmp_path: Path, array: NDArray[Any], why: str) -> None:
+    with pytest.raises(InputError, match=f"array: {why}"):
+        convert(array, tmp_path / "a.avi")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [0, -1, float("nan"), (1, 2), "big"])
+def test_a_voxel_size_that_is_none_is_refused(tmp_path: Path, size: Any) -> None:
+    with pytest.raises(UsageError, match=r"voxel_size_A .* is no size"):
+        convert(ramp(), tmp_path / "a.avi", voxel_size_A=size)
+    with pytest.raises(UsageError, match=r"voxel_size_A is for arrays; give Settings\(pixel_size=\.\.\.\)"):
+        convert(write_mrc(tmp_path / "in.mrc", ramp()), tmp_path / "a.avi", voxel_size_A=2)
+
+
+def test_the_movie_of_an_array_is_no_other_inputs_movie(tmp_path: Path) -> None:
+    convert(ramp(), tmp_path / "a.avi", Settings(thumbnail=64))
+    convert(ramp(), tmp_path / "a.avi")  # the thumbnail stays known
+    write_mrc(tmp_path / "a.mrc", ramp())
+    (outcome,) = convert_directory(tmp_path / "a.mrc", tmp_path).outcomes
+    assert (outcome.status, outcome.why) == (
+        Status.LEFT_ALONE,
+        f"{tmp_path}/a.avi is the movie of array; --overwrite replaces it, or take another OUTPUT_DIR",
+    )
+
+
+def test_convert_logs_notes_and_warnings_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    voxels = ramp(4, 64, 64, "float32")
+    voxels[0, 0, 0] = np.nan
+    with caplog.at_level("INFO", "mrc2movie"):
+        convert(write_mrc(tmp_path / "in.mrc", voxels), tmp_path / "a.avi", Settings(max_size=32))
+        first = [(record.levelname, record.getMessage().split(": ", 1)[1]) for record in caplog.records]
+        caplog.clear()
+        convert_directory(tmp_path / "in.mrc", tmp_path / "out", Settings(max_size=32))
+    assert first[:2] == [
+        ("WARNING", "1 voxels are NaN or infinite and shown black"),
+        ("INFO", "made smaller from 64 x 64 to 32 x 32 (--max-size)"),
+    ]
+    assert first[2][1].startswith("6 frames of 32 x 32, ")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "INFO"]
+
+
+def test_progress_may_be_a_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_mrc(tmp_path / "in.mrc", ramp())
+    convert(source, tmp_path / "a.avi", Settings(axis="x"), progress=True)
+    shown = capsys.readouterr().err
+    assert re.search(r"\rin\.mrc: 100%\|█+\| \d\d:\d\d<00:00, converting\n$", shown)
+    convert_directory(tmp_path, tmp_path / "out", progress=True)
+    shown = capsys.readouterr().err
+    assert re.search(r"\r100%\|█+\| \d+/\d+ \[[^]]*in\.mrc\]\n$", shown)
+    convert(source, tmp_path / "b.avi", progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_results_are_shown_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "in.rawtlt").write_text("".join(f"{angle}\n" for angle in range(-48, 48)))
+    source = write_mrc(tmp_path / "in.mrc", ramp(96, 4, 4))
+    made = convert(source, tmp_path / "a.avi")
+    assert re.fullmatch(
+        rf"<Conversion {source} -> {made.target}: 190 frames of 4 x 4, [\d.]+ MB in [\d.]+ s>", repr(made)
+    )
+    report = convert_directory(source, tmp_path / "out")
+    assert repr(report) == "<Report: 1 converted>"
+    assert report.seconds >= report.outcomes[0].seconds > 0
+    assert report.outcomes[0].source_size == source.stat().st_size
+    known = mrc2movie.inspect(str(source))
+    assert re.fullmatch(rf"<FileInfo {source}: .*, size 4 x 4 x 96 .*>", repr(known))
+    assert "<td>-48 … 47 degrees by in.rawtlt</td>" in known._repr_html_()
+    assert len(repr(known)) < 500
+    assert "93, 94" not in repr((made.record, known.description))
+    assert mrc2movie.inspect("no & such").error.startswith("cannot be opened")
+    assert "no &amp; such" in mrc2movie.inspect("no & such")._repr_html_()
+
+
+def test_a_conversion_without_its_movie_shows_the_facts_alone(tmp_path: Path) -> None:
+    made = convert(write_mrc(tmp_path / "<in>.mrc", ramp()), tmp_path / "a.avi")
+    assert "<img" in made._repr_html_()
+    made.target.write_bytes(b"another")
+    assert "<img" not in made._repr_html_()
+    made.target.unlink()
+    assert "6 frames of 10 x 6" in made._repr_html_()
+    assert "<in>" not in made._repr_html_()

@@ -168,3 +168,50 @@ def test_a_browser_loads_the_movie_and_shows_each_section_where_it_is_sent(
         assert np.ptp(shown[..., :3], axis=2).max() <= (6 if codec == "AV1" else 1), "it has colours"
         assert shown[60:, 0, 1].max() <= 3, "black is not black"
         assert shown[60:, -1, 1].min() >= 252, "white is not white"
+
+
+SHOWN = """
+async function shown() {
+  const element = document.querySelector("video, img");
+  if (element.tagName === "VIDEO" && element.readyState < 4)
+    await new Promise(resolve => element.addEventListener("canplaythrough", resolve, {once: true}));
+  if (element.tagName === "VIDEO") {
+    element.pause();
+    const there = new Promise(resolve => element.addEventListener("seeked", resolve, {once: true}));
+    element.currentTime = 4.5 / 5;
+    await there;
+    await new Promise(resolve => {element.requestVideoFrameCallback(resolve); setTimeout(resolve, 1000);});
+  } else await element.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = element.videoWidth || element.naturalWidth;
+  canvas.height = element.videoHeight || element.naturalHeight;
+  const context = canvas.getContext("2d");
+  context.drawImage(element, 0, 0);
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  let text = "";
+  for (const value of pixels) text += String.fromCharCode(value);
+  return [element.tagName, canvas.height, canvas.width, btoa(text), document.body.innerText];
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "section"),
+    [("a.mp4", "VIDEO", 4), ("a.webm", "VIDEO", 4), ("a.gif", "IMG", 0), ("a.avi", "IMG", 4), ("a.mkv", "IMG", 4)],
+)
+def test_a_notebook_plays_the_movie_or_shows_its_middle_section(
+    tmp_path: Path, browser: Any, name: str, tag: str, section: int
+) -> None:
+    voxels = wandering_bar(9, 96, 128)
+    made = convert(voxels, tmp_path / name, Settings(fps=FPS, clip_limit=0, range="0,255"), voxel_size_A=10)
+    page = tmp_path / "page.html"
+    page.write_text(f"<!doctype html><meta charset=utf-8>{made._repr_html_()}<script>{SHOWN}</script>")
+    browser.get(page.as_uri())
+    found, rows, columns, data, text = call(browser, "shown()")
+    assert (found, rows, columns) == (tag, 96, 128)
+    shown = np.frombuffer(base64.b64decode(data), np.uint8).reshape(rows, columns, 4)[..., 1]
+    losses = [float(np.abs(np.subtract(shown, picture, dtype=int)).mean()) for picture in reference(voxels, 0, 255)]
+    assert int(np.argmin(losses)) == section
+    assert losses[section] <= 3
+    assert "16 frames of 128 x 96" in text
+    assert f"{tmp_path}/{name} of array" in text

@@ -1,6 +1,7 @@
 """The command line as a person meets it: help, refusals, terminal manners, exit statuses."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -10,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -17,9 +19,14 @@ import numpy as np
 import pytest
 from faults import COMMAND, installed
 from movies import frames, ramp, run, write_mrc
+from tqdm.utils import disp_len
 
 import mrc2movie
+from mrc2movie import console
+from mrc2movie.batch.bars import TerminalBars
+from mrc2movie.batch.report import Job, Outcome, Status
 from mrc2movie.options.settings import GROUPS, OPTIONS
+from mrc2movie.processors import available_processors
 
 
 def test_the_help_shows_every_option_with_its_default_in_its_group() -> None:
@@ -99,8 +106,12 @@ def test_the_installed_command_converts_a_directory_and_says_one_line_a_movie(tm
     assert result.returncode == 0
     assert result.stdout == ""
     lines = result.stderr.splitlines()
-    assert [line.split(": ")[1].split(",")[0] for line in lines[:2]] == ["6 frames of 10 x 6"] * 2
-    assert lines[2:] == ["2 converted"]
+    threads = available_processors()
+    assert lines[0] == f"2 files, {threads} thread{'s' * (threads > 1)}"
+    assert [line.split(": ")[1].split(",")[0] for line in lines[1:3]] == ["6 frames of 10 x 6"] * 2
+    assert [line.split(" -> ")[0] for line in lines[1:3]] == [f"[1/2] {tmp_path}/a.mrc", f"[2/2] {tmp_path}/b.mrc"]
+    assert re.fullmatch(rf"[\d.]+ s, 0\.0 MB in, 0\.0 MB out; log: {tmp_path}/out/mrc2movie\.log", lines[3])
+    assert lines[4:] == ["2 converted"]
 
 
 def test_quiet_says_nothing_when_all_is_well_and_what_is_wrong_otherwise(tmp_path: Path) -> None:
@@ -140,10 +151,10 @@ def test_a_file_name_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in log
 
 
-def on_terminal(*words: str | Path, environment: dict[str, str] | None = None) -> tuple[int, str]:
-    """Run the command with a pseudo-terminal of 200 columns; returns exit status and all that was written to it."""
+def on_terminal(*words: str | Path, environment: dict[str, str] | None = None, columns: int = 200) -> tuple[int, str]:
+    """Run the command with a pseudo-terminal; returns exit status and all that was written to it."""
     leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("4H", 50, 200, 0, 0))
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("4H", 50, columns, 0, 0))
     process = subprocess.Popen(
         [COMMAND, *words],
         stdin=follower,
@@ -190,14 +201,81 @@ def test_a_terminal_sees_bars_that_no_line_tears(tmp_path: Path) -> None:
     (tmp_path / "bad.mrc").write_bytes(b"bad")
     status, shown = on_terminal(tmp_path, tmp_path / "out")
     assert status == 1
-    assert "files:" in shown
-    assert "section/s" in shown
+    assert "files |" in shown
+    assert "sections/s" in shown
     remains = screen(shown)
-    assert not [line for line in remains if "section/s" in line or "files:" in line]
+    assert not [line for line in remains if "sections/s" in line or "files |" in line or " thread" in line]
+    assert re.search(r" INFO 4 files, \d+ threads?\n", (tmp_path / "out" / "mrc2movie.log").read_text())
     assert sum("frames of 128 x 128" in line for line in remains) == 3
-    assert remains[-1] == "3 converted, 1 failed"
-    (table,) = [remains[i : i + 5] for i, line in enumerate(remains) if line.split() == ["movie", "frames", "MB", "s"]]
-    assert [line.split()[0] for line in table[1:]] == ["a.avi", "b.avi", "bad.avi", "c.avi"]
+    (table,) = [remains[i:] for i, line in enumerate(remains) if line.split() == ["movie", "frames", "MB", "s"]]
+    assert [line.split()[0] for line in table[1:4]] == ["a.avi", "b.avi", "c.avi"]
+    assert table[4].startswith("failed: bad.mrc: ")
+    assert re.fullmatch(rf"[\d.]+ s, 5\.9 MB in, [\d.]+ MB out; log: {tmp_path}/out/mrc2movie\.log", table[5])
+    assert table[6:] == ["3 converted, 1 failed"]
+
+
+def bars_of(shown: str, begin: str | tuple[str, ...]) -> list[str]:
+    """Every state in which bars were drawn, by what they begin with."""
+    drawn = re.split(r"[\r\n]|\x1b\[[\d;?]*[A-Za-z]", shown)
+    return [text for text in drawn if text.startswith(begin)]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_bars_fit_the_terminal_and_show_how_far_each_file_is_over_all_passes(tmp_path: Path, columns: int) -> None:
+    name = "日本の{0}_" + "a_long_name_" * 6 + "TS_07"
+    write_mrc(tmp_path / f"{name}.mrc", ramp(80, 512, 512, "float32"))
+    write_mrc(tmp_path / "b.mrc", ramp(4, 8, 8))
+    (tmp_path / "c.mrc").write_bytes(b"bad")
+    status, shown = on_terminal(
+        tmp_path,
+        tmp_path / "out",
+        "--axis=y",
+        "--jobs=1",
+        "--range=0,1e7",
+        columns=columns,
+        environment={"LANG": "C.UTF-8"},
+    )
+    assert status == 1
+    bars = [bar for bar in bars_of(shown, ("…", "b.mrc", "files ")) if "failed" not in bar]
+    assert max(map(disp_len, bars)) <= columns
+    bars = [bar for bar in bars if "07.mrc" in bar]
+    percentages = [int(re.search(r"(\d+)%", bar)[1]) for bar in bars]  # type: ignore[index]
+    assert percentages == sorted(percentages), "a pass began anew"
+    assert len(set(percentages)) >= 2
+    unit = "/s" if columns == 40 else " sections/s,"
+    assert all(re.search(rf"[\d.]+{unit} \d+ MB/s$", bar.rstrip()) for bar in bars if "100%" not in bar)
+    assert any(re.search(r"\d\d:\d\d", bar) for bar in bars)
+    if columns == 120:
+        stages = [stage for bar in bars for stage in ("turning", "measuring", "converting") if stage in bar]
+        assert stages == sorted(stages, key=("turning", "measuring", "converting").index)
+        assert stages
+    assert {piece.split()[1] for piece in bars_of(shown, "files ") if columns == 40} <= {"0/3,", "1/3,", "2/3,", "3/3,"}
+
+
+def test_the_clock_of_the_files_moves_while_one_file_takes_long(tmp_path: Path) -> None:
+    write_mrc(tmp_path / "a.mrc", ramp(120, 640, 640, "float32"))
+    shown = on_terminal(tmp_path, tmp_path / "out", "--jobs=1", columns=80)[1]
+    clocks = {found for bar in bars_of(shown, "files ") for found in re.findall(r"(\d\d:\d\d) gone", bar)}
+    assert len(clocks) >= 2
+
+
+def test_several_files_under_way_have_bars_of_their_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    jobs = [Job(Path(f"{name}.mrc"), Path(f"{name}.avi"), Path()) for name in "ab"]
+    bars = TerminalBars()
+    bars.run_begins(2, 4)
+    for done in (1, 2, 3, 4):
+        for job in jobs:
+            bars.section_done(job, "measuring", done, 4, 1_000_000)
+    bars.tick()
+    shown = screen(capsys.readouterr().err)
+    assert [line.replace("|", " ").split()[:2] for line in shown[1:]] == [["a.mrc", "50%"], ["b.mrc", "50%"]]
+    bars.job_ends(Outcome(jobs[0], Status.CONVERTED))
+    bars.tick()
+    (files, left) = screen(capsys.readouterr().err)[-2:]
+    assert "1/2" in files
+    assert left.startswith("b.mrc")
+    bars.close()
+    assert screen(capsys.readouterr().err) == []
 
 
 def test_of_many_files_the_table_shows_those_to_be_looked_at(tmp_path: Path) -> None:
@@ -207,8 +285,9 @@ def test_of_many_files_the_table_shows_those_to_be_looked_at(tmp_path: Path) -> 
     assert not [line for line in remains if line.split() == ["movie", "frames", "MB", "s"]]
     (tmp_path / "bad.mrc").write_bytes(b"bad")
     remains = screen(on_terminal(tmp_path, tmp_path / "out")[1])
-    (table,) = [remains[i:] for i, line in enumerate(remains) if line.split() == ["movie", "frames", "MB", "s"]]
-    assert [line.split() for line in table[1:]] == [["bad.avi", "failed"], ["45", "up", "to", "date,", "1", "failed"]]
+    assert not [line for line in remains if line.split() == ["movie", "frames", "MB", "s"]]
+    assert remains[-3].startswith("failed: bad.mrc: ")
+    assert remains[-1] == "45 up to date, 1 failed"
 
 
 def test_no_color_is_respected(tmp_path: Path) -> None:
@@ -305,3 +384,82 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
     assert said in line
     assert not list(tmp_path.rglob("*.avi"))
     assert not (tmp_path / "out" / "demo_data").exists()
+
+
+def test_json_is_one_object_a_file_on_standard_output_as_each_is_done(tmp_path: Path) -> None:
+    for name in "ac":
+        write_mrc(tmp_path / f"{name}.mrc", ramp())
+    (tmp_path / "b.mrc").write_bytes(b"bad")
+    result = installed(tmp_path, tmp_path / "out", "--json")
+    assert result.returncode == 1
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    seconds = [each.pop("seconds") for each in found]
+    assert seconds[0] > 0 == seconds[1]
+    size = (tmp_path / "out" / "a.avi").stat().st_size
+    made = {"status": "converted", "why": "new", "frames": 6, "bytes": size}
+    why = f"{tmp_path}/b.mrc: is no MRC file but a text file"
+    assert found == [
+        {"input": f"{tmp_path}/a.mrc", "output": f"{tmp_path}/out/a.avi", **made},
+        {
+            "input": f"{tmp_path}/b.mrc",
+            "output": f"{tmp_path}/out/b.avi",
+            "status": "failed",
+            "why": why,
+            "frames": 0,
+            "bytes": 0,
+        },
+        {"input": f"{tmp_path}/c.mrc", "output": f"{tmp_path}/out/c.avi", **made},
+    ]
+    again = installed(tmp_path, tmp_path / "out", "--json", "--quiet")
+    assert [json.loads(line)["status"] for line in again.stdout.splitlines()] == ["up_to_date", "failed", "up_to_date"]
+    with subprocess.Popen([COMMAND, tmp_path, tmp_path / "other", "--json"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["input"] == f"{tmp_path}/a.mrc"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="written for a POSIX shell")
+def test_json_that_nobody_reads_stops_no_conversion(tmp_path: Path) -> None:
+    for name in "abc":
+        write_mrc(tmp_path / f"{name}.mrc", ramp())
+    shell: list[str | Path] = [
+        "bash",
+        "-o",
+        "pipefail",
+        "-c",
+        '"$@" --json | true',
+        "bash",
+        COMMAND,
+        tmp_path,
+        tmp_path / "out",
+    ]
+    result = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert result.returncode == 0
+    assert result.stderr.splitlines()[-1] == "3 converted"
+
+
+def test_on_a_terminal_json_stands_on_lines_of_its_own(tmp_path: Path) -> None:
+    write_mrc(tmp_path / "a.mrc", ramp(60, 128, 128))
+    remains = screen(on_terminal(tmp_path, tmp_path / "out", "--json")[1])
+    (found,) = [json.loads(line) for line in remains if line.startswith("{")]
+    assert found["frames"] == 118
+
+
+def test_a_file_that_takes_long_gives_a_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "_SIGN_OF_LIFE_SECONDS", 0.05)
+    for name in "ab":
+        write_mrc(tmp_path / f"{name}.mrc", ramp(60, 400, 400))
+    assert run(tmp_path, tmp_path / "out", "--jobs=1") == 0
+    lines = capsys.readouterr().err.splitlines()
+    place = rf"\[2/2\] {tmp_path}/b\.mrc: under way for [\d.]+ s"
+    assert [line for line in lines if re.fullmatch(rf"{place}, converting, \d+% done, [\d.]+ s left", line)]
+    numbers = [int(found) for line in lines for found in re.findall(r"b\.mrc: .*, (\d+)% done", line)]
+    assert numbers == sorted(numbers)
+    assert "mrc2movie clock" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_run_of_one_file_says_no_more_than_what_became_of_it(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "a.mrc", ramp())
+    lines = installed(source, tmp_path / "out").stderr.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{source} -> {tmp_path}/out/a.avi", "1 converted"]

@@ -76,7 +76,7 @@ def test_a_write_that_fails_is_named_by_its_cause(
     result = installed(source, out, *way_options(way), env=environment)
     assert result.returncode == 1
     assert result.stderr.count(f"({name})") == (1 if stops else 2)
-    assert len(result.stderr.splitlines()) == 3, "a library said something, too"
+    assert len(result.stderr.splitlines()) == 5, "a library said something, too"
     assert closing_line(result) == ("1 failed, 1 not begun" if stops else "2 failed")
     assert "Traceback" not in result.stderr
     assert unfinished(out) == []

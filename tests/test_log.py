@@ -1,6 +1,7 @@
 """The log: what it may be appended to, and who may append to it."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -46,6 +47,23 @@ def test_a_link_that_is_named_as_the_log_is_followed(tmp_path: Path) -> None:
     for _ in range(2):
         assert installed(source, tmp_path / "out", "--log", log).returncode == 0
     assert (tmp_path / "real").read_text().count(" INFO mrc2movie ") == 2
+
+
+def test_a_run_in_which_nothing_was_to_do_adds_one_line_to_the_log(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 3), tmp_path / "out"
+    log = out / "mrc2movie.log"
+    installed(source, out)
+    first = log.read_text()
+    assert [first.count(f"{source}/{number}.mrc -> {out}/{number}.avi: ") for number in range(3)] == [1] * 3
+    assert re.fullmatch(r".* INFO 3 converted; [\d.]+ s, 0\.1 MB in, 0\.1 MB out", first.splitlines()[-1])
+    assert closing_line(installed(source, out)) == "3 up to date"
+    assert log.read_text().startswith(first)
+    (line,) = log.read_text()[len(first) :].splitlines()
+    assert re.fullmatch(rf".* INFO mrc2movie \S+: {source} {out}: 3 up to date; [\d.]+ s", line)
+    (source / "1.mrc").write_bytes(b"bad")
+    assert closing_line(installed(source, out)) == "2 up to date, 1 failed"
+    added = log.read_text()[len(first) :].splitlines()[1:]
+    assert [line.split(" ")[2] for line in added] == ["INFO", "INFO", "DEBUG", "ERROR", "INFO"]
 
 
 @pytest.mark.parametrize("name", ["out/mrc2movie.log", "log"])

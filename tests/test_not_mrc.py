@@ -154,4 +154,4 @@ def test_a_directory_full_of_oddities_is_converted_as_far_as_it_can_be(
     messages = capsys.readouterr().err.splitlines()
     assert messages[-1] == f"1 converted, {len(FOREIGN) + 2} failed"
     assert not any("Traceback" in line for line in messages)
-    assert len(messages) == len(FOREIGN) + 2 + 2
+    assert len(messages) == len(FOREIGN) + 2 + 4

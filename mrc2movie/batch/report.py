@@ -63,6 +63,7 @@ class Outcome:
         why: The reason, where there is one to give.
         frames: Of the movie that was made, if any.
         size: Of that movie, in bytes.
+        source_size: Of the input that it was made from, in bytes.
         seconds: From the start of its making to the end.
         messages: What the log gets of it; a run drops them once they are logged.
         disk_full: Whether it failed since no room is left: every other movie would fail as well.
@@ -76,13 +77,46 @@ class Outcome:
     seconds: float = 0.0
     messages: tuple[Message, ...] = ()
     disk_full: bool = False
+    source_size: int = 0
+
+    @property
+    def reason(self) -> str:
+        """Why, without the path of the input before it."""
+        return self.why.removeprefix(f"{self.job.source}: ")
+
+    def as_json(self) -> dict[str, object]:
+        """What a script wants to know, as JSON has it; the status is the name of that of `Status` in lower case."""
+        return {
+            "input": str(self.job.source),
+            "output": str(self.job.target),
+            "status": self.status.name.lower(),
+            "why": self.why,
+            "frames": self.frames,
+            "bytes": self.size,
+            "seconds": round(self.seconds, 3),
+        }
 
 
 @dataclass(frozen=True)
 class Report:
-    """All outcomes of a run, in the order of the jobs."""
+    """All outcomes of a run, in the order of the jobs.
+
+    Attributes:
+        outcomes: One for each input.
+        seconds: From the start of the run to its end.
+    """
 
     outcomes: tuple[Outcome, ...]
+    seconds: float = 0.0
+
+    @property
+    def counts(self) -> str:
+        """How many came out in which way: ``3 converted, 1 failed``."""
+        found = ((self.count(status), status.value) for status in Status)
+        return ", ".join(f"{count} {words}" for count, words in found if count)
+
+    def __repr__(self) -> str:
+        return f"<Report: {self.counts}>"
 
     def count(self, status: Status) -> int:
         """How many jobs came out so."""
@@ -94,14 +128,22 @@ class Report:
         return int(any(outcome.status in NOT_WELL for outcome in self.outcomes))
 
 
+def place_of(position: int, jobs: int) -> str:
+    """What a line about a job begins with: ``[12/500]`` and a space; nothing where it is the only one."""
+    return f"[{position + 1}/{jobs}] " if jobs > 1 else ""
+
+
 class RunProgress:
-    """Called as a run goes on; this one does nothing."""
+    """Called as a run goes on, from any of its threads, but never twice at once for one job; this one does nothing."""
+
+    def run_begins(self, jobs: int, threads: int) -> None:
+        """So many jobs will be done by so many worker threads."""
 
     def job_begins(self, job: Job, position: int, jobs: int) -> None:
         """Job number `position`, counted from 0, of `jobs` begins."""
 
-    def section_done(self, stage: str, done: int, total: int) -> None:
-        """So many sections of the current job have passed a stage."""
+    def section_done(self, job: Job, stage: str, done: int, total: int, section_bytes: int) -> None:
+        """So many sections of a job, of so many bytes each, have passed a stage."""
 
     def job_ends(self, outcome: Outcome) -> None:
-        """The current job has come out so."""
+        """A job has come out so; also one that was not begun."""

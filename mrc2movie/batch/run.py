@@ -1,6 +1,7 @@
 """The loop over the jobs of a run."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -12,8 +13,8 @@ from pathlib import Path
 from mrc2movie import __version__
 from mrc2movie.batch.decide import attempt_of, decide, links_between
 from mrc2movie.batch.plan import plan
-from mrc2movie.batch.report import Job, Message, Outcome, Report, RunProgress, Status
-from mrc2movie.conversion.convert import Conversion, check_head, convert_claimed
+from mrc2movie.batch.report import Job, Message, Outcome, Report, RunProgress, Status, place_of
+from mrc2movie.conversion.convert import check_head, convert_claimed
 from mrc2movie.conversion.sections import SectionProgress
 from mrc2movie.errors import (
     TOO_LITTLE_MEMORY,
@@ -43,7 +44,7 @@ def convert_directory(
     output_directory: str | Path,
     settings: Settings | None = None,
     *,
-    progress: RunProgress | None = None,
+    progress: RunProgress | bool | None = None,
 ) -> Report:
     """Make the movies of all MRC files of a directory, of one file, or of several of them.
 
@@ -53,12 +54,16 @@ def convert_directory(
         source: A directory, or one file, then whatever its name, or several of them.
         output_directory: Where the movies go; made where it is missing.
         settings: All options; the defaults where None.
-        progress: Its methods are called as the run goes on.
+        progress: Its methods are called as the run goes on; True shows a bar of ``tqdm.auto``.
 
     Raises:
         UsageError: Nothing to convert, or an option cannot work here; nothing was done.
     """
     settings = settings or Settings()
+    if progress is True:
+        from mrc2movie.batch.bars import AutoBar
+
+        progress = AutoBar()
     sources = [source] if isinstance(source, (str, Path)) else source
     jobs = plan([Path(each) for each in sources], Path(output_directory), settings)
     return run(jobs, settings, progress or RunProgress())
@@ -71,35 +76,41 @@ def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress) -> Repor
     pool of workers, which prefers the earliest file. A disk that is full ends the run: every other movie would fail as
     well.
     """
+    begin = time.perf_counter()
     outcomes: list[Outcome] = []
     full = False
     unmade = {} if settings.dry_run else _prepare(jobs, settings)
     made: dict[tuple[int, int], Path] = {}
     with Workers(settings.jobs or available_processors()) as workers:
 
-        def work(position: int, section_done: SectionProgress) -> Outcome:
+        def work(position: int) -> Outcome:
             job = jobs[position]
+            progress.job_begins(job, position, len(jobs))
+            section_done = partial(progress.section_done, job)
             why_not = unmade.get(job.output_directory)
             return convert_job(job, settings, workers.share(position), section_done, why_not, made)
 
-        with closing(_in_order(jobs, work, _files_at_once(settings, workers.count), workers, progress)) as arriving:
-            for outcome in arriving:
+        progress.run_begins(len(jobs), workers.count)
+        with closing(_in_order(jobs, work, _files_at_once(settings, workers.count), workers)) as arriving:
+            for position, outcome in enumerate(arriving):
                 if outcome.job.remark:
                     logger.info("%s", outcome.job.remark)
                 if full and outcome.status is not Status.CONVERTED:
                     outcome = Outcome(outcome.job, Status.NOT_BEGUN)  # stopped, or failed for the same reason
                 else:
-                    _log(outcome)
+                    _log(outcome, place_of(position, len(jobs)))
                 progress.job_ends(outcome)
                 outcomes.append(replace(outcome, messages=()))
                 if outcome.disk_full:
                     full = True
                     workers.cancel()
-    outcomes += (Outcome(job, Status.NOT_BEGUN) for job in jobs[len(outcomes) :])
+    for job in jobs[len(outcomes) :]:
+        outcomes.append(Outcome(job, Status.NOT_BEGUN))
+        progress.job_ends(outcomes[-1])
     if full:
         left = sum(outcome.status is Status.NOT_BEGUN for outcome in outcomes)
         logger.error("stopped, since the disk is full (%d not begun); the same command again carries on", left)
-    return Report(tuple(outcomes))
+    return Report(tuple(outcomes), time.perf_counter() - begin)
 
 
 _MOST_FILES = 10
@@ -120,52 +131,35 @@ _BYTES_A_FILE = 512 * 2**20
 
 
 def _in_order(
-    jobs: Sequence[Job],
-    work: Callable[[int, SectionProgress], Outcome],
-    at_once: int,
-    workers: Workers,
-    progress: RunProgress,
+    jobs: Sequence[Job], work: Callable[[int], Outcome], at_once: int, workers: Workers
 ) -> Generator[Outcome, None, None]:
     """Yield the outcome of each job, in order, while the next ones are under way.
 
     Args:
         jobs: What is to be done; after `Workers.cancel` nothing more of it is begun.
-        work: Does the job at a position; calls its second argument after each section.
+        work: Does the job at a position.
         at_once: So many are under way.
         workers: Cancelled on any exit.
-        progress: Called for the first job that is under way.
     """
     if at_once == 1 or len(jobs) == 1:  # in this thread, where a profiler sees it
-        for position, job in enumerate(jobs):
+        for position in range(len(jobs)):
             if workers.cancelled:
                 return
-            progress.job_begins(job, position, len(jobs))
-            yield work(position, progress.section_done)
+            yield work(position)
         return
-    first = 0
-
-    def section_done(position: int, stage: str, done: int, total: int) -> None:
-        if position == first:
-            progress.section_done(stage, done, total)
-
-    under_way: deque[Future[Outcome]] = deque()
+    under_way: deque[tuple[str, Future[Outcome]]] = deque()
     with ThreadPoolExecutor(at_once, thread_name_prefix="mrc2movie file") as files:
         try:
             for position, job in enumerate(jobs):
                 # Where a file system ignores the case of names, two jobs may make the same movie: one after the other.
-                names = {str(other.target).casefold() for other in jobs[first:position]}
-                while under_way and (len(under_way) == at_once or str(job.target).casefold() in names):
-                    progress.job_begins(jobs[first], first, len(jobs))
-                    yield under_way.popleft().result()
-                    first += 1
-                    names = {str(other.target).casefold() for other in jobs[first:position]}
+                name = str(job.target).casefold()
+                while len(under_way) == at_once or any(name == other for other, _ in under_way):
+                    yield under_way.popleft()[1].result()
                 if workers.cancelled:
                     break
-                under_way.append(files.submit(work, position, partial(section_done, position)))
+                under_way.append((name, files.submit(work, position)))
             while under_way:
-                progress.job_begins(jobs[first], first, len(jobs))
-                yield under_way.popleft().result()
-                first += 1
+                yield under_way.popleft()[1].result()
         finally:
             workers.cancel()
 
@@ -236,12 +230,21 @@ def convert_job(
             if job.target.exists() and (other := made.get(identity_of(job.target))):
                 why = f"{job.target} is, in this directory, the movie that was just made of {other}; rename one input"
                 return Outcome(job, Status.LEFT_ALONE, why)
+            logger.debug("%s: begins (%s)", job.source, decision.why)
             conversion = convert_claimed(job.source, claim, settings, workers, progress, decision.found)
             made[identity_of(job.target)] = job.source
             forget_crashes(job.target)
-        frames, size = conversion.record.frames.frames, conversion.record.movie.size
-        messages = tuple(_messages(conversion))
-        return Outcome(job, Status.CONVERTED, decision.why, frames, size, conversion.seconds, messages)
+        record = conversion.record
+        return Outcome(
+            job,
+            Status.CONVERTED,
+            decision.why,
+            record.frames.frames,
+            record.movie.size,
+            conversion.seconds,
+            tuple(Message(level, text) for level, text in conversion.messages()),
+            source_size=record.source.size,
+        )
     except CancelledError:
         return Outcome(job, Status.NOT_BEGUN)
     except LeftToAnotherRun as error:
@@ -267,30 +270,24 @@ def _make_directories(job: Job) -> None:
         refuse_directory_of_another_user(job.target)
 
 
-def _messages(conversion: Conversion) -> Iterator[Message]:
-    source, record, facts = conversion.source, conversion.record, conversion.record.frames
-    for warning in record.warnings:
-        yield Message(logging.WARNING, f"{source}: {warning}")
-    for note in record.notes:
-        yield Message(logging.INFO, f"{source}: {note}")
-    frames = f"{facts.frames} frames of {facts.width} x {facts.height}"
-    size = f"{record.movie.size / 1e6:.1f} MB in {conversion.seconds:.1f} s"
-    yield Message(logging.INFO, f"{source} -> {conversion.target}: {frames}, {size}")
-    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in record.seconds.items())
-    yield Message(logging.DEBUG, f"{source}: seconds of all threads: {stages}")
+def _log(outcome: Outcome, place: str) -> None:
+    """Log what became of a job; handlers find its place among the jobs, and whether it was up to date, as attributes.
 
-
-def _log(outcome: Outcome) -> None:
+    Args:
+        outcome: What became of it.
+        place: See `place_of`.
+    """
     job = outcome.job
+    log = logging.LoggerAdapter(logger, {"place": place, "nothing_done": outcome.status is Status.UP_TO_DATE})
     for message in outcome.messages:
-        logger.log(message.level, "%s", message.text)
+        log.log(message.level, "%s", message.text)
     match outcome.status:
         case Status.CONVERTED:
             pass
         case Status.FAILED:
-            logger.error("%s", outcome.why)
+            log.error("%s", outcome.why)
         case Status.LEFT_ALONE:
-            logger.warning("%s", outcome.why)
+            log.warning("%s", outcome.why)
         case _:
             why = f" ({outcome.why})" if outcome.why else ""
-            logger.info("%s -> %s: %s%s", job.source, job.target, outcome.status.value, why)
+            log.info("%s -> %s: %s%s", job.source, job.target, outcome.status.value, why)

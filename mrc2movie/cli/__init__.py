@@ -86,8 +86,6 @@ def _run(words: list[str], signals: Signals) -> int:
         if paths or demo is not None or list_file is not None:
             raise UsageError("--info converts nothing", "give --info FILE... without INPUT, OUTPUT_DIR or --demo")
         return _info([_required(path, "FILE") for path in info], settings, as_json)
-    if as_json:
-        raise UsageError("--json works only with --info", "give --info FILE... --json")
     if demo is not None and (paths or list_file is not None):
         raise UsageError("--demo takes no INPUT", "give --demo OUTPUT_DIR alone")
     sources, output = ([], demo) if demo is not None else _sources_and_output(paths, list_file, options, flags)
@@ -113,13 +111,13 @@ def _run(words: list[str], signals: Signals) -> int:
         with about(demo), saying("the demo cannot be written", "take another OUTPUT_DIR"):
             sources = [make_demo(demo)]
     jobs = plan_movie(sources, output, settings) if movie else plan(sources, output, settings)
-    log_file = Path(settings.log) if settings.log else jobs[0].output_directory / LOG_NAME
-    with console.logging_to(None if settings.dry_run else log_file, settings, words):
+    log_file = None if settings.dry_run else Path(settings.log or jobs[0].output_directory / LOG_NAME)
+    with console.logging_to(log_file, settings, words):
         if config.path:
             logging.getLogger("mrc2movie.cli").info("%s", config.in_words())
-        with console.showing_progress(settings) as progress:
+        with console.showing_progress(settings, as_json) as progress:
             report = run(jobs, settings, progress)
-        console.show_report(report, settings)
+        console.show_report(report, settings, log_file)
     return report.exit_status
 
 

@@ -86,7 +86,12 @@ def _declare_answers(arguments: argparse._ArgumentGroup) -> None:
         help="make a small synthetic tilt series and tomogram in OUTPUT_DIR and convert them",
     )
     arguments.add_argument("--info", metavar="FILE", nargs="+", help="show what each FILE is, and convert nothing")
-    arguments.add_argument("--json", action="store_true", help="with --info, print JSON")
+    arguments.add_argument(
+        "--json",
+        action="store_true",
+        help="with --info, print JSON; else print one JSON object a file on standard output as soon as it is done "
+        "(input, output, status, why, frames, bytes, seconds)",
+    )
     arguments.add_argument(
         "--print-completion", metavar="|".join(SHELLS), help="print what completes the options in this shell"
     )

@@ -16,9 +16,9 @@ from mrc2movie.workers import Share
 
 Result = TypeVar("Result")
 
-SectionProgress: TypeAlias = Callable[[str, int, int], None]
+SectionProgress: TypeAlias = Callable[[str, int, int, int], object]
 """Called after each section with the stage ("turning" for another axis, "measuring", "converting"), the number of
-sections done, and that of all."""
+sections done, that of all, and the bytes of a section as it is stored, unpacked."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PreparedSections:
             results = self.workers.map(lambda: self._of_mean(make_worker()), self._neighbours())
         for done, result in enumerate(results, start=1):
             yield result
-            self.progress(stage, done, len(self.selection.places))
+            self.progress(stage, done, len(self.selection.places), self.volume.scratch_bytes)
 
     def _prepared(self, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
         """Every section that is read, in the order in which it is needed; the worker's is its position in that."""

@@ -40,7 +40,7 @@ class ReslicedVolume(Volume):
         axis: Along which the planes follow each other.
         workers: What the file uses of the threads of the run.
         directory: Where the temporary file goes; the system's directory where None.
-        progress: Called after each section with the number of sections turned, and that of all.
+        progress: Called after each section with the number of sections turned, that of all, and the bytes of each.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ReslicedVolume(Volume):
         axis: Literal["x", "y"],
         workers: Share,
         directory: Path | None,
-        progress: Callable[[int, int], None],
+        progress: Callable[[int, int, int], object],
     ) -> None:
         self.path = volume.path
         self._volume = volume
@@ -102,7 +102,7 @@ class ReslicedVolume(Volume):
             groups = iter(lambda: tuple(islice(loads, group)), ())
             counts = self._workers.map(make_worker, groups)
             for done, _ in enumerate(chain.from_iterable(map(range, counts)), start=1):
-                self._progress(done, source.shape[0])
+                self._progress(done, source.shape[0], self._volume.scratch_bytes)
         finally:
             self._describe()  # the end of a compressed stream tells more of it
 

@@ -40,7 +40,7 @@ class Tilts:
         origin: Where they were found: ``SERI extended header``, ``a.mrc.mdoc``.
     """
 
-    degrees: tuple[float, ...]
+    degrees: tuple[float, ...] = field(repr=False)
     origin: str
 
     @property

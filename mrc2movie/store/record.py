@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,9 +107,9 @@ class Record(Made):
     preset: str | None
     header: dict[str, object]
     grey_range: tuple[float, float]
-    sections: Sequence[int]
-    section_means: tuple[float | None, ...]
-    section_deviations: tuple[float | None, ...]
+    sections: Sequence[int] = field(repr=False)
+    section_means: tuple[float | None, ...] = field(repr=False)
+    section_deviations: tuple[float | None, ...] = field(repr=False)
     signals: tuple[Signal, ...]
     frames: MovieFacts
     seconds: dict[str, float]

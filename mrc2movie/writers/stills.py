@@ -83,7 +83,7 @@ def why_not_beside(movie: Path, settings: Settings, made: Made) -> str | None:
 def pictures_left(
     found: Made | Unusable | None,
     movie: Path,
-    source: Path,
+    source: Path | None,
     settings: dict[str, object],
     made_anew: Collection[Artifact],
 ) -> tuple[Artifact, ...]:
@@ -92,7 +92,7 @@ def pictures_left(
     Args:
         found: The record of the movie as it was.
         movie: The movie as it was.
-        source: What it was made from.
+        source: What it was made from; None where that is no file.
         settings: The options that will have shaped it.
         made_anew: The other pictures.
     """
@@ -104,7 +104,7 @@ def pictures_left(
             if option not in options and path.is_file()
         )
     left = [picture for picture in found.pictures if picture.option not in options] if found else []
-    if left and found and movie.exists() and found.why_not_up_to_date(movie, source, settings) is None:
+    if left and found and source and movie.exists() and found.why_not_up_to_date(movie, source, settings) is None:
         return tuple(left)
     return tuple(replace(picture, value=None) for picture in left)
 
