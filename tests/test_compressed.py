@@ -72,9 +72,9 @@ def test_streams_strung_together_are_one(tmp_path: Path, kind: str) -> None:
 def test_a_stream_of_tiny_streams_takes_no_long_time(tmp_path: Path) -> None:
     tiny = gzip.compress(b"") * 100_000
     path = write(tmp_path / "a.mrc", gzip.compress(DATA[:2000]) + tiny + gzip.compress(DATA[2000:]))
-    begin = time.perf_counter()
+    begin = time.process_time()
     np.testing.assert_array_equal(read(path), NOISE)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_zstandard_may_begin_with_a_skippable_frame(tmp_path: Path) -> None:
@@ -265,23 +265,12 @@ def test_an_absent_extended_header_is_found_out_in_a_stream(tmp_path: Path, kind
     np.testing.assert_array_equal(read(path), NOISE)
 
 
-def test_opening_unpacks_only_the_header_and_converting_only_what_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write(tmp_path / "a.gz", gzip.compress(DATA + bytes(100_000_000)))
-    unpacked = []
-    pull = DecompressedStream._pull
-
-    def counting(stream: DecompressedStream, count: int) -> bytes:
-        data = pull(stream, count)
-        unpacked.append(len(data))
-        return data
-
-    monkeypatch.setattr(DecompressedStream, "_pull", counting)
-    with open_volume(path) as volume:
-        assert sum(unpacked) == 1024
-        sections_of(volume)
-    assert sum(unpacked) == len(DATA) + 1
+def test_only_what_the_header_says_is_unpacked(tmp_path: Path) -> None:
+    """What follows is damaged, which nobody who does not unpack it can notice."""
+    whole = gzip.compress(DATA + np.random.default_rng(8).bytes(3_000_000))
+    with open_volume(write(tmp_path / "a.gz", whole[: len(whole) // 2])) as volume:
+        np.testing.assert_array_equal(sections_of(volume), NOISE)
+        assert "cut short" not in " ".join(volume.description.warnings)
 
 
 def test_zstandard_without_its_package_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,10 +313,10 @@ def zeros(kind: str, head: bytes, megabytes: int) -> bytes:
 def test_a_bomb_is_refused_at_once_and_without_memory(tmp_path: Path, kind: str, head: bytes) -> None:
     path = write(tmp_path / "a.mrc.gz", zeros(kind, head, 60))
     tracemalloc.start()
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(InputError):
         open_volume(path)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert tracemalloc.get_traced_memory()[1] < 30_000_000
     tracemalloc.stop()
 

@@ -85,6 +85,25 @@ def test_letters_of_strokes_fit_their_stamp_and_know_degrees_minus_and_micrometr
     assert not np.array_equal(drawn[0], drawn[2])
 
 
+def test_a_blosc_built_for_another_numpy_is_named_and_hurts_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "blosc2.py").write_text("raise ValueError('numpy.dtype size changed')")
+    monkeypatch.delitem(sys.modules, "blosc2", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    files = tmp_path / "in"
+    files.mkdir()
+    raw = bytearray(write_mrc(files / "good.mrc", ramp()).read_bytes())
+    raw[12:16] = (1001).to_bytes(4, "little")
+    chunk = b"\2\1\0\0" + np.array([120, 120, 136], "<u4").tobytes() + bytes(120)
+    (files / "packed.mrcz").write_bytes(raw[:1024] + 4 * chunk)
+    assert run(files, tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert "blosc2 cannot be imported (numpy.dtype size changed); pip install --upgrade blosc2 to read it" in said
+    assert (tmp_path / "out" / "good.avi").exists()
+    assert "bug" not in said
+
+
 def test_packets_come_back_whole_from_any_opencv(tmp_path: Path) -> None:
     source = write_mrc(tmp_path / "in.mrc", ramp(3, 64, 80))
     assert run(source, tmp_path / "out", "--playback", "forward") == 0

@@ -208,19 +208,19 @@ BIG = 2**31 - 1
 def test_absurd_sizes_are_refused_at_once_and_without_memory(tmp_path: Path, fields: dict[str, int]) -> None:
     path = write(tmp_path / "a.mrc", header(1, 1, 1, 4, **fields) + bytes(40))
     tracemalloc.start()
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(InputError):
         open_volume(path)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
 
 
 def test_sections_that_are_claimed_but_absent_cost_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mrc", header(1, 1, BIG, 0) + bytes(3))
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert described(path).shape == (3, 1, 1)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 @pytest.mark.parametrize("mode", [-1, 5, 9, 18, 99, 102, 999, 7002, 9001, 2**31 - 1])

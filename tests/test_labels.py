@@ -10,7 +10,7 @@ from movies import LOSSLESS, coloured_frames, run, shown, write_mrc
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from mrc2movie.picture.labels import put_text, sans
+from mrc2movie.picture.labels import bolder, label_font, put_text, text_stamp
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.resliced import ReslicedVolume
 from mrc2movie.workers import Workers
@@ -30,12 +30,13 @@ def flat(path: Path, value: float, shape: tuple[int, int, int] = (6, 240, 320), 
 
 def text_on(frame: NDArray[np.uint8], candidates: list[str]) -> str:
     """The line of text on a black frame: each is drawn in all sizes that may be, and looked for."""
-    font = sans()
+    font = label_font()
 
     def likeness(text: str, size: int) -> float:
         """1 for the very same pixels somewhere, 0 where all is black."""
         ink = np.zeros((3 * size, 12 * size), np.uint8)
         put_text(ink, text, (size, 2 * size), font, size)
+        ink = bolder(ink, font, size)
         rows, columns = np.nonzero(ink)
         ink = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         if ink.shape[0] > frame.shape[0] or ink.shape[1] > frame.shape[1]:
@@ -243,3 +244,16 @@ def test_the_bar_of_planes_along_x_counts_along_y(tmp_path: Path, capsys: pytest
     frame = shown(tmp_path, source, "--range", "0,1", "--scale-bar", "--axis", "x")[0]
     assert (bar_pixels(frame), text_on(frame, BAR_TEXTS)) == (50, "50 nm")  # along x "100 nm", along z 71 pixels
     assert "--scale-bar: it holds from left to right only, since the voxels are not square" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [12, 16, 24, 36, 72])
+def test_a_zero_is_plain_and_its_strokes_are_bold(size: int) -> None:
+    """With a slash it would read like the sign for a diameter."""
+    ink = text_stamp(["0"], label_font(), size).ink
+    rows, columns = np.nonzero(ink > 127)
+    zero = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    height, width = zero.shape
+    middle = zero[height // 3 : height - height // 3, width // 2 - width // 10 : width // 2 + width // 10 + 1]
+    assert middle.max() < 40
+    stroke = np.flatnonzero(zero[height // 2] < 128)[0]
+    assert stroke >= size / 10

@@ -40,7 +40,7 @@ MEANS = ["--average", "5", "--playback", "forward"]
     [
         pytest.param(200, 1000, 1000, [], 600, id="400 MB"),
         pytest.param(41, 4092, 5760, [], 2048, id="tilt series", marks=pytest.mark.large),
-        pytest.param(41, 4092, 5760, MEANS, 2048, id="means of a tilt series", marks=pytest.mark.large),
+        pytest.param(41, 4092, 5760, MEANS, 2560, id="means of a tilt series", marks=pytest.mark.large),
         pytest.param(600, 4096, 4096, [], 2048, id="20 GB", marks=pytest.mark.large),
         pytest.param(
             600, 4096, 4096, ["--axis", "x", "--every", "256"], 2048, id="20 GB along x", marks=pytest.mark.large

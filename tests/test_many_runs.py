@@ -251,10 +251,7 @@ def test_what_is_in_the_way_of_a_claim_is_named_and_left(
     (place / "0123456789ab-77-88-0.avi").mkdir()
     os.utime(place / "0123456789ab-77-88-0.avi", (0, 0))
     os.utime(place, (0, 0))
-    assert main([str(source), str(out)]) == 1
-    assert f"{place}/0123456789ab-77-88-0.avi is in the way and cannot be removed (" in capsys.readouterr().err
-    (place / "0123456789ab-77-88-0.avi").rmdir()
-    assert main([str(source), str(out)]) == 0
+    assert main([str(source), str(out)]) == 0, "a directory of a dead run: some products are directories"
     assert unfinished(out) == []
 
 

@@ -128,10 +128,10 @@ def test_a_chunk_of_no_sane_length_ends_the_walk(tmp_path: Path, packed: int) ->
     chunk = blosc2.compress2(bytes(range(6)), typesize=1)
     wrong = chunk[:12] + struct.pack("<I", packed) + chunk[16:]
     path = write(tmp_path / "a.mrcz", header(3, 2, 2**31 - 1, 6000) + chunk + wrong)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with open_volume(path) as volume:
         assert volume.description.shape == (1, 2, 3)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 @pytest.mark.parametrize("length", [5, 7])

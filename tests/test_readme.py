@@ -1,4 +1,4 @@
-"""The README: its picture, its table of options, its commands."""
+"""The README and the pages of `docs/`: their pictures, table of options, commands and links."""
 
 import os
 import re
@@ -6,14 +6,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from movies import frames, run
 from numpy.typing import NDArray
 
+from mrc2movie.cli.words import actions, parser
 from mrc2movie.options.settings import GROUPS, OPTIONS
+from mrc2movie.picture.labels import label_font, put_text
 
 ROOT = Path(__file__).parent.parent
 README_PATH = ROOT / "README.md"
 README = README_PATH.read_text(encoding="utf-8")
+OPTIONS_PATH = ROOT / "docs" / "options.md"
+PAGES = [README_PATH, *sorted((ROOT / "docs").glob("*.md"))]
 REGENERATE = bool(os.environ.get("MRC2MOVIE_REGENERATE"))
 """With this variable set, what is generated is written anew: look at it before you commit it."""
 
@@ -48,7 +53,12 @@ def test_the_demo_looks_as_the_picture_in_the_readme(demo: Path) -> None:
     check(contact_picture(demo), CONTACT)
 
 
-CHOICE = ("--range minmax --clip-limit 0", "", "--average 5", "--lowpass 90")
+CHOICE = (
+    "--range minmax --clip-limit 0",
+    "",
+    "--smooth 1.5 --clip-limit 1.2",
+    "--average 5 --deconv --clip-limit 0",
+)
 """The options of each column of the picture from which people choose."""
 
 
@@ -58,8 +68,9 @@ def choices_picture(demo: Path, out: Path) -> NDArray[np.uint8]:
     for number, options in enumerate(CHOICE):
         words = ("--codec", "FFV1", "--playback", "forward", *options.split())
         assert run(demo / "demo_data", out / str(number), *words, "--quiet") == 0
-        column = [np.full((24, 244), 255, np.uint8)]
-        cv2.putText(column[0], options or "auto (no option)", (4, 18), (0,), cv2.FontFace("sans"), 14, 500)
+        column = [np.zeros((24, 244), np.uint8)]
+        put_text(column[0], options or "no option", (4, 18), label_font(), 14)
+        column[0] = 255 - column[0]
         for movie, section, left in (("tilt_series.avi", 20, 100), ("tomogram.avi", 44, 100)):
             piece = frames(out / str(number) / movie)[section][212:452, left : left + 240]
             column.append(np.pad(piece, 2, constant_values=255))
@@ -73,7 +84,7 @@ def test_people_choose_by_looking_at_pictures_of_this_version(demo: Path, tmp_pa
 
 
 def options_section() -> str:
-    """The options as the README shows them, from their declarations."""
+    """The options as the documents show them, from their declarations."""
     lines = []
     for group in GROUPS:
         lines += [f"**{group}**", "", "| option | default | what it does |", "|---|---|---|"]
@@ -87,24 +98,37 @@ def options_section() -> str:
     return "\n".join(lines)
 
 
-def test_the_options_in_the_readme_are_those_of_the_settings() -> None:
-    before, rest = README.split("<!-- options -->\n")
+def test_the_options_in_the_documents_are_those_of_the_settings() -> None:
+    before, rest = OPTIONS_PATH.read_text("utf-8").split("<!-- options -->\n")
     found, after = rest.split("<!-- end of options -->")
     if REGENERATE:
-        README_PATH.write_text(f"{before}<!-- options -->\n{options_section()}<!-- end of options -->{after}", "utf-8")
+        OPTIONS_PATH.write_text(f"{before}<!-- options -->\n{options_section()}<!-- end of options -->{after}", "utf-8")
     else:
         assert found == options_section()
 
 
 def test_each_step_of_the_command_for_developers_is_run_by_ci() -> None:
-    (command,) = re.findall(r"^python3 -m venv .*pytest$", README, flags=re.MULTILINE)
+    page = (ROOT / "docs" / "contributing.md").read_text("utf-8")
+    (command,) = re.findall(r"^python3 -m venv .*pytest$", page, flags=re.MULTILINE)
     steps = [
         line.replace(" --quiet", "").replace(" --clear", "") for line in (ROOT / ".ci/run").read_text().splitlines()
     ]
     assert [step for step in command.split(" && ") if step not in steps] == []
 
 
-def test_every_link_of_the_readme_leads_to_a_file() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert len(links) > 10
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).is_file()] == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    assert [page.name for page in PAGES[1:] if f"(docs/{page.name})" not in README] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_a_page_is_made_of_options_that_exist(page: Path) -> None:
+    known = set(actions(parser()))
+    commands = re.findall(r"mrc2movie [^`'\n]*", page.read_text("utf-8"))
+    words = {word.partition("=")[0] for command in commands for word in command.split() if word.startswith("--")}
+    assert words - known - {"--help"} == set()

@@ -24,7 +24,13 @@ _LABEL_SHARE = (1 / 2, 1 / 3)
 _BAR_SHARE = (1 / 2, 1 / 4)
 """The most that either corner may take of the (width, height) of a frame; a scale bar is half as long at most."""
 
-_WEIGHT = 500  # between regular (400) and bold: light letters look thinner than dark ones
+_FONT = "uni"
+"""Comes with OpenCV, and so looks the same everywhere. Its zero is plain: that of "sans" is slashed, like the sign for
+a diameter."""
+
+_BOLDER = 1 / 30
+"""Of the font's height, the blur that makes letters bolder: the font has one weight, and light letters look thinner
+than dark ones."""
 
 
 Font: TypeAlias = "cv2.FontFace | None"
@@ -107,8 +113,8 @@ class Pen:
 
     @cached_property
     def _font(self) -> Font:
-        """Each thread takes a millisecond to unpack it."""
-        return sans()
+        """Each thread unpacks its own."""
+        return label_font()
 
     def write(self, frame: Frame, position: int) -> None:
         """Write on the frame at a position of the movie, in place."""
@@ -154,7 +160,7 @@ def plan_labels(
             warnings += _if_bare("--scale-bar", description)
             if abs(pixel_size_A[0] / pixel_size_A[1] - 1) > 0.01:
                 warnings.append("--scale-bar: it holds from left to right only, since the voxels are not square")
-    font = sans()
+    font = label_font()
     largest = min(max(round(min(shape) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
     texts = _texts_of_all_widths(captions, len(selection.places)) if captions else set()
 
@@ -250,9 +256,9 @@ def in_words(length_A: float) -> str:
     return f"{length_A / 10_000:g} µm" if length_A >= 10_000 * (1 - 1e-9) else f"{length_A / 10:g} nm"
 
 
-def sans() -> Font:
-    """The font of all labels: it comes with OpenCV, and so looks the same everywhere."""
-    return cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
+def label_font() -> Font:
+    """The font of all labels."""
+    return cv2.FontFace(_FONT) if hasattr(cv2, "FontFace") else None
 
 
 def put_text(ink: NDArray[np.uint8], text: str, origin: tuple[int, int], font: Font, size: int) -> None:
@@ -262,38 +268,48 @@ def put_text(ink: NDArray[np.uint8], text: str, origin: tuple[int, int], font: F
         begin = origin[0] + thickness // 2, origin[1]  # the middle of a stroke lies there
         cv2.putText(ink, text.translate(_ASCII), begin, strokes, scale, (255,), thickness, cv2.LINE_AA)
     else:
-        cv2.putText(ink, text, origin, (255,), font, size, _WEIGHT)
+        cv2.putText(ink, text, origin, (255,), font, size)
 
 
 def text_stamp(lines: Sequence[str], font: Font, size: int) -> Stamp:
     """Lines of text, one below the other."""
     ink = np.zeros(_text_size(lines, font, size), np.uint8)
-    rim = _rim(size)
+    edge = _edge(size)
     for row, line in enumerate(lines):
-        put_text(ink, line, (rim + 1, rim + _ascent(size) + row * _line_height(size)), font, size)
-    return Stamp.of(ink, rim)
+        put_text(ink, line, (edge, edge - 1 + _ascent(size) + row * _line_height(size)), font, size)
+    return Stamp.of(bolder(ink, font, size), _rim(size))
+
+
+def bolder(ink: NDArray[np.uint8], font: Font, size: int) -> NDArray[np.uint8]:
+    """Letters of a font of this size with thicker strokes: the edges of a blurred letter lie outside its own."""
+    if font is None:
+        return ink
+    blurred = cv2.GaussianBlur(ink, (0, 0), size * _BOLDER)
+    # The new edge is where a quarter of the ink is left, and as sharp as an eighth more or less makes it.
+    return ((blurred.astype(np.int16) - 32) * 4).clip(0, 255).astype(np.uint8)
 
 
 def _bar_stamp(bar: ScaleBar, font: Font, size: int) -> Stamp:
     """The bar below its text, both in the middle."""
     ink = np.zeros(_bar_size(bar, font, size), np.uint8)
-    rim = _rim(size)
+    edge = _edge(size)
     text = (ink.shape[1] - _width(bar.text, font, size)) // 2
-    put_text(ink, bar.text, (text, rim + _ascent(size)), font, size)
+    put_text(ink, bar.text, (text, edge - 1 + _ascent(size)), font, size)
+    ink = bolder(ink, font, size)
     left = (ink.shape[1] - bar.pixels) // 2
-    ink[-_thickness(size) - rim - 1 : -rim - 1, left : left + bar.pixels] = 255
-    return Stamp.of(ink, rim)
+    ink[-_thickness(size) - edge : -edge, left : left + bar.pixels] = 255
+    return Stamp.of(ink, _rim(size))
 
 
 def _text_size(lines: Sequence[str], font: Font, size: int) -> tuple[int, int]:
     """Rows and columns of a text with its rim."""
-    edge = 2 * (_rim(size) + 1)
+    edge = 2 * _edge(size)
     width = max((_width(line, font, size) for line in lines), default=0)
     return (len(lines) - 1) * _line_height(size) + _ascent(size) + _descent(size) + edge, width + edge
 
 
 def _bar_size(bar: ScaleBar, font: Font, size: int) -> tuple[int, int]:
-    edge = 2 * (_rim(size) + 1)
+    edge = 2 * _edge(size)
     height = _ascent(size) + _descent(size) + _thickness(size) + edge
     return height, max(bar.pixels, _width(bar.text, font, size)) + edge
 
@@ -302,7 +318,7 @@ def _width(text: str, font: Font, size: int) -> int:
     if font is None:
         (width, _), _ = cv2.getTextSize(text.translate(_ASCII), *_strokes(size))
         return width
-    left, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), font, size, _WEIGHT)
+    left, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), font, size)
     return int(left + width)
 
 
@@ -329,6 +345,11 @@ def _line_height(size: int) -> int:
 
 def _rim(size: int) -> int:
     return max(1, round(size / 10))
+
+
+def _edge(size: int) -> int:
+    """The room around letters: for the rim, and for what makes them bolder."""
+    return _rim(size) + 1 + round(size * _BOLDER)
 
 
 def _thickness(size: int) -> int:

@@ -12,7 +12,7 @@ from mrc2movie.errors import saying
 from mrc2movie.options.codecs import FORMATS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.filters import Shrink
-from mrc2movie.picture.labels import in_degrees, sans, text_stamp
+from mrc2movie.picture.labels import in_degrees, label_font, text_stamp
 from mrc2movie.picture.render import Frame, enlarged, enlargement
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description, Section
@@ -186,7 +186,7 @@ def _of_size(frame: Frame, long_side: int) -> Frame:
 
 def contact_sheet(cells: Sequence[Frame], captions: Sequence[str]) -> Frame:
     """A grid of frames of the same shape on white, each above its caption, in rows from left to right."""
-    font = sans()
+    font = label_font()
     stamps = [text_stamp([caption], font, _CAPTION_SIZE) for caption in captions]
     height, width = cells[0].shape[:2]
     below = stamps[0].ink.shape[0]

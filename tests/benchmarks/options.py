@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from speed import CORES, Bounds, Scratch, make, warm
 
+from mrc2movie.picture.labels import label_font, put_text
+
 SHAPE = (256, 1024, 1024)
 """Of a volume of 1 GB in float32, which is the type of most tomograms."""
 
@@ -59,9 +61,9 @@ def _negatives(sections: Sections) -> None:
 
 
 def _texts(sections: Sections) -> None:
-    ink, font = np.zeros((56, sections.shape[2] // 2), np.uint8), cv2.FontFace("sans")
+    ink, font = np.zeros((56, sections.shape[2] // 2), np.uint8), label_font()
     for z in range(len(sections)):
-        cv2.putText(ink, f"section {z}", (4, 44), (255,), font, 42, 500)
+        put_text(ink, f"section {z}", (4, 44), font, 42)
         cv2.GaussianBlur(cv2.dilate(ink, np.ones((7, 7), np.uint8)), (3, 3), 0)
 
 
@@ -149,7 +151,7 @@ def bare(arithmetic: Callable[[Sections], None], source: Path) -> float:
 def memory_growth(contests: Sequence[Contest], directory: Path, small: bool, scratch: Scratch, bounds: Bounds) -> None:
     """Peak memory of four times as many sections of the same size, with each option.
 
-    Forward only: what is kept for the way back, up to a bound, is measured by ``speed.py``.
+    Forward only: what is kept for the way back grows up to a share of the free memory.
     """
     size = 128 if small else 600
     sources = [make(directory / f"sections_{count}_{size}.mrc", (count, size, size), "int16") for count in (300, 1200)]

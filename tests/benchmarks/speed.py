@@ -229,12 +229,15 @@ def _frames(movie: Path) -> list[NDArray[np.uint8]]:
 
 
 def memory_growth(directory: Path, small: bool, scratch: Scratch, bounds: Bounds) -> None:
-    """Peak memory of four times as many sections of the same size."""
+    """Peak memory of four times as many sections of the same size, forward only.
+
+    What is kept for the way back grows up to a share of the free memory, see `mrc2movie.store.spool`.
+    """
     size = 256 if small else 1024
     peaks = []
     for count in (300, 1200):
         source = make(directory / f"sections_{count}_{size}.mrc", (count, size, size), "int16")
-        _, megabytes, out = scratch.convert(source)
+        _, megabytes, out = scratch.convert(source, "--playback", "forward")
         peaks.append(megabytes)
         for movie in out.glob("*.avi"):
             movie.unlink()

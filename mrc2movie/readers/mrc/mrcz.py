@@ -108,5 +108,10 @@ def _blosc() -> Decompress:
         blosc2 = import_module("blosc2")
     except ModuleNotFoundError:
         raise InputError("is compressed with Blosc (MRCZ)", "pip install 'mrc2movie[mrcz]' to read it") from None
+    except (ImportError, ValueError) as error:  # a ValueError where it was built for another NumPy
+        raise InputError(
+            f"is compressed with Blosc (MRCZ), and blosc2 cannot be imported ({error})",
+            "pip install --upgrade blosc2 to read it",
+        ) from error
     blosc2.set_releasegil(True)  # each call has a context of its own, so that calls may run side by side
     return lambda chunk, stored: blosc2.decompress2(chunk, dst=stored, nthreads=1)  # the workers are the threads

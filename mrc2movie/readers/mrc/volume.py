@@ -40,7 +40,7 @@ def read_head(source: Source, sign: Sign) -> Head:
     Raises:
         InputError: It is no MRC file; the message says what it is, where that shows.
     """
-    if source.size == 0:
+    if source.size == 0 and not source.damage:
         raise InputError("is empty", "was it ever written?")
     raw = source.read(0, HEADER_BYTES)
     header = _parse(raw, source, sign)
