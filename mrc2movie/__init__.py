@@ -19,14 +19,17 @@ Nothing is printed: messages go to the logger ``mrc2movie``, errors are exceptio
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from mrc2movie.version import __version__
+
 if TYPE_CHECKING:
     from mrc2movie.batch.report import Outcome, Report, Status
     from mrc2movie.batch.run import convert_directory
-    from mrc2movie.conversion.convert import Conversion, convert
+    from mrc2movie.conversion.api import convert
+    from mrc2movie.conversion.result import Conversion
     from mrc2movie.info import FileInfo, inspect
     from mrc2movie.options.settings import Settings
 
-__version__ = "0.2.0"
+
 __all__ = [
     "Conversion",
     "FileInfo",
@@ -42,13 +45,13 @@ __all__ = [
 
 # Loaded on first use: NumPy and OpenCV take longer to import than ``mrc2movie --help`` may take.
 _HOME = {
-    "Conversion": "mrc2movie.conversion.convert",
+    "Conversion": "mrc2movie.conversion.result",
     "FileInfo": "mrc2movie.info",
     "Outcome": "mrc2movie.batch.report",
     "Report": "mrc2movie.batch.report",
     "Settings": "mrc2movie.options.settings",
     "Status": "mrc2movie.batch.report",
-    "convert": "mrc2movie.conversion.convert",
+    "convert": "mrc2movie.conversion.api",
     "convert_directory": "mrc2movie.batch.run",
     "inspect": "mrc2movie.info",
 }

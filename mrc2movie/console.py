@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import mrc2movie
 from mrc2movie.batch.report import NOT_WELL, Job, Outcome, Report, RunProgress, Status, place_of
 from mrc2movie.conversion.passes import Passes
 from mrc2movie.errors import saying
 from mrc2movie.logfile import open_log
 from mrc2movie.options.settings import Settings
 from mrc2movie.store.names import printable
+from mrc2movie.version import __version__
 
 if TYPE_CHECKING:
     from mrc2movie.info import FileInfo
@@ -120,7 +120,7 @@ def logging_to(log_file: Path | None, settings: Settings, command: list[str]) ->
     package.setLevel(logging.DEBUG)
     if log_file is not None:
         try:
-            header = _record(logging.INFO, f"mrc2movie {mrc2movie.__version__}: {' '.join(command)}")
+            header = _record(logging.INFO, f"mrc2movie {__version__}: {' '.join(command)}")
             file_handler = _LogFile(log_file, open_log(log_file, is_named=bool(settings.log)), header)
         except PermissionError as error:
             why = f"the log cannot be written ({error.strerror}), so this run has none; name another with --log"

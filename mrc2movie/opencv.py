@@ -4,12 +4,12 @@ import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from mrc2movie.errors import UsageError
+from mrc2movie.errors import UsageError, lacks_memory
 
 _PACKAGES = ("opencv-python", "opencv-contrib-python", "opencv-python-headless", "opencv-contrib-python-headless")
 """All install the same directory, ``cv2``: the one installed last wins, and removing any breaks the others."""
 
-_OLDEST = (4, 10)
+_OLDEST = (4, 9)
 
 
 def require_opencv() -> None:
@@ -25,6 +25,8 @@ def require_opencv() -> None:
             return
         what = f"OpenCV {cv2.__version__} is too old"
     except (ImportError, AttributeError) as error:
+        if lacks_memory(error):
+            raise
         what = f"OpenCV cannot be imported ({error})"
     found = {name: number for name in _PACKAGES if (number := _installed(name))}
     if found:

@@ -109,12 +109,12 @@ def main() -> None:
     def one_input(data: bytes) -> None:
         nonlocal inputs, volumes, slowest
         path.write_bytes(data)
-        start = time.perf_counter()
+        start = time.process_time()  # not by the clock: others may hold the processor or the disk
         try:
             volumes += examine(path)
         finally:
             path.unlink()
-        slowest = max(slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.process_time() - start)
         inputs += 1
         if inputs % 10_000 == 0:
             grown = peak_megabytes() - before

@@ -377,16 +377,17 @@ def test_convert_logs_notes_and_warnings_once(tmp_path: Path, caplog: pytest.Log
     voxels = ramp(4, 64, 64, "float32")
     voxels[0, 0, 0] = np.nan
     with caplog.at_level("INFO", "mrc2movie"):
-        convert(write_mrc(tmp_path / "in.mrc", voxels), tmp_path / "a.avi", Settings(max_size=32))
+        convert(write_mrc(tmp_path / "in.mrc", voxels), tmp_path / "a.avi", Settings(max_size=32, range="minmax"))
         first = [(record.levelname, record.getMessage().split(": ", 1)[1]) for record in caplog.records]
         caplog.clear()
-        convert_directory(tmp_path / "in.mrc", tmp_path / "out", Settings(max_size=32))
-    assert first[:2] == [
+        convert_directory(tmp_path / "in.mrc", tmp_path / "out", Settings(max_size=32, range="minmax"))
+    assert first[:3] == [
         ("WARNING", "1 voxels are NaN or infinite and shown black"),
+        ("WARNING", "quality: NaN or infinite voxels in section 0"),
         ("INFO", "made smaller from 64 x 64 to 32 x 32 (--max-size)"),
     ]
-    assert first[2][1].startswith("6 frames of 32 x 32, ")
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "INFO"]
+    assert first[3][1].startswith("6 frames of 32 x 32, ")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO", "INFO"]
 
 
 def test_progress_may_be_a_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -211,7 +211,7 @@ def test_the_record_says_how_the_movie_was_made(stacks: Path, tmp_path: Path) ->
     assert record["sections"] == [1, 2, 3, 4]
     assert record["frames"] == {"frames": 6, "width": 10, "height": 6, "fps": 30.0}
     assert list(record["seconds"]) == [
-        *("reading", "measuring", "contrast", "encoding", "writing", "flushing and verifying")
+        *("reading", "measuring", "fitting", "contrast", "encoding", "writing", "flushing and verifying")
     ]
     assert record["header"]["mode"] == "1 (16-bit signed integer)"
     assert record["version"]
@@ -249,7 +249,7 @@ def test_an_unexpected_error_is_reported_as_our_bug_and_the_batch_goes_on(
 
     for options, traceback_shown in (((), False), (("--verbose", "--overwrite"), True)):
         monkeypatch.setattr("mrc2movie.conversion.measure.choose_range", fail_once)
-        assert run(stacks, tmp_path / "out", *options) == 1
+        assert run(stacks, tmp_path / "out", "--jobs=1", *options) == 1  # one file after the other
         shown = capsys.readouterr().err
         assert f"{stacks}/a.mrc: unexpected ZeroDivisionError (by nought\\x1b[2J); this is a bug of mrc2movie" in shown
         assert "\x1b" not in shown + (tmp_path / "out" / "mrc2movie.log").read_text()

@@ -128,15 +128,15 @@ def test_by_default_every_second_stays_within_what_players_take(tmp_path: Path, 
 
 def test_a_movie_that_players_take_keeps_its_quality(tmp_path: Path) -> None:
     source = write_mrc(tmp_path / "in.mrc", noise(4, 256, 256))
-    plain = convert(source, tmp_path / "plain.mp4", Settings(format="mp4"))
-    asked = convert(source, tmp_path / "asked.mp4", Settings(format="mp4", quality=90))
+    plain = convert(source, tmp_path / "plain.mp4", Settings(format="mp4", range="minmax"))
+    asked = convert(source, tmp_path / "asked.mp4", Settings(format="mp4", quality=90, range="minmax"))
     assert plain.record.notes == asked.record.notes == plain.record.warnings == ()
     assert abs(plain.record.movie.size - asked.record.movie.size) < 100, "but for the comment"
 
 
 def test_a_quality_that_is_given_holds_and_the_rate_is_warned_about(tmp_path: Path) -> None:
     source = write_mrc(tmp_path / "in.mrc", noise(9, 1024, 1024))
-    made = convert(source, tmp_path / "in.mp4", Settings(format="mp4", fps=16, quality=90))
+    made = convert(source, tmp_path / "in.mp4", Settings(format="mp4", fps=16, quality=90, range="minmax"))
     peak = peak_bits(made.target)
     assert peak > 60e6
     assert made.record.notes == ()
@@ -217,7 +217,7 @@ def test_the_bytes_of_a_movie_that_was_made_to_fit_do_not_depend_on_the_workers(
     path = tmp_path / f"in.{way.get('format', 'avi')}"
     made = set()
     for jobs in (1, 2, 5, 2):
-        convert(source, path, Settings(max_mb=0.1, jobs=jobs, **way))
+        convert(source, path, Settings(max_mb=0.1, jobs=jobs, range="minmax", **way))
         made.add(path.read_bytes())
     assert len(made) == 1
 

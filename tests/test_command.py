@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import COMMAND, installed
+from faults import COMMAND, faulty, installed
 from movies import frames, ramp, run, write_mrc
 from tqdm.utils import disp_len
 
@@ -124,7 +124,8 @@ def test_quiet_says_nothing_when_all_is_well_and_what_is_wrong_otherwise(tmp_pat
 def test_verbose_says_the_seconds_of_each_stage(tmp_path: Path) -> None:
     write_mrc(tmp_path / "a.mrc", ramp())
     shown = installed(tmp_path, tmp_path / "out", "-v").stderr
-    assert re.search(r"reading [\d.]+, measuring [\d.]+, contrast [\d.]+, encoding [\d.]+, writing [\d.]+", shown)
+    stages = ("reading", "measuring", "fitting", "contrast", "encoding", "writing")
+    assert re.search(", ".join(rf"{stage} [\d.]+" for stage in stages), shown)
 
 
 def test_cprofile_shows_the_stages_by_name(tmp_path: Path) -> None:
@@ -253,9 +254,12 @@ def test_bars_fit_the_terminal_and_show_how_far_each_file_is_over_all_passes(tmp
 
 
 def test_the_clock_of_the_files_moves_while_one_file_takes_long(tmp_path: Path) -> None:
-    write_mrc(tmp_path / "a.mrc", ramp(120, 640, 640, "float32"))
-    shown = on_terminal(tmp_path, tmp_path / "out", "--jobs=1", columns=80)[1]
-    clocks = {found for bar in bars_of(shown, "files ") for found in re.findall(r"(\d\d:\d\d) gone", bar)}
+    write_mrc(tmp_path / "a.mrc", ramp())
+    a_read_takes_long = faulty("read", "a.mrc", after=7, sleep=1.2)
+    shown = on_terminal(tmp_path, tmp_path / "out", "--jobs=1", columns=80, environment=a_read_takes_long)[1]
+    during, line, _ = shown.partition(" frames of ")  # for this line all bars are drawn anew
+    assert line
+    clocks = {found for bar in bars_of(during, "files ") for found in re.findall(r"(\d\d:\d\d) gone", bar)}
     assert len(clocks) >= 2
 
 
@@ -269,6 +273,11 @@ def test_several_files_under_way_have_bars_of_their_own(capsys: pytest.CaptureFi
     bars.tick()
     shown = screen(capsys.readouterr().err)
     assert [line.replace("|", " ").split()[:2] for line in shown[1:]] == [["a.mrc", "50%"], ["b.mrc", "50%"]]
+    for job in jobs:
+        bars.section_done(job, "converting", 2, 4, 1_000_000)
+    bars.tick()
+    shown = screen(capsys.readouterr().err)
+    assert [line.replace("|", " ").split()[:2] for line in shown[1:]] == [["a.mrc", "75%"], ["b.mrc", "75%"]]
     bars.job_ends(Outcome(jobs[0], Status.CONVERTED))
     bars.tick()
     (files, left) = screen(capsys.readouterr().err)[-2:]

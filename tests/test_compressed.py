@@ -342,7 +342,7 @@ def test_converting_a_gzip_takes_no_more_memory_than_a_few_sections(
     )
     begin = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path), str(tmp_path / "movies"), "--jobs=2"],
+        [sys.executable, "-c", code, str(path), str(tmp_path / "movies"), "--jobs=2", "--playback=forward"],
         capture_output=True,
         text=True,
         check=True,

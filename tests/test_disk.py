@@ -171,7 +171,7 @@ def test_a_power_loss_at_any_moment_leaves_only_whole_files_under_their_names(tm
     source, out, log = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "calls"
     environment = faulty("none", "", log=log)
     options = ["--thumbnail", "32", "--contact-sheet", *way_options(way)]
-    assert installed(source, out, *options, env=environment).returncode == 0
+    assert installed(source, out, "--jobs", "1", *options, env=environment).returncode == 0
     written, flushed, named, unsafe = set(), set(), [], set()
     for line in log.read_text().splitlines():
         call, path, to = line.split("\t")
@@ -266,8 +266,9 @@ def test_a_full_disk_spoils_neither_the_run_nor_the_log_when_only_the_log_is_on_
     assert closing_line(result) == "2 converted"
 
 
-def test_frames_kept_for_the_way_back_need_room_too(tmp_path: Path) -> None:
+def test_frames_kept_for_the_way_back_need_room_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=1m", "tmpfs") as disk:
+        monkeypatch.setattr("mrc2movie.store.spool.free_memory", lambda: 0)
         with closing(PacketSpool(disk)) as spool, pytest.raises(DiskFull, match=rf"way back cannot be kept \({FULL}\)"):
             for _ in range(13):  # 104 MB; 96 are kept in memory
                 spool.append(np.zeros(2**23, np.uint8))
@@ -316,7 +317,7 @@ def test_a_disk_that_becomes_read_only_fails_the_file(tmp_path: Path) -> None:
 def test_an_output_directory_that_vanishes_is_named_and_not_made_again(tmp_path: Path) -> None:
     source, out, mark = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "mark"
     environment = faulty("fsync", ".mrc2movie-", sleep=1, mark=mark)
-    process = started(source, out, env=environment)
+    process = started(source, out, "--jobs", "1", env=environment)
     wait_for(mark, process)
     shutil.rmtree(out)
     _, said = process.communicate(timeout=60)

@@ -339,10 +339,9 @@ def test_the_room_for_the_index_holds_the_worst_tables(tmp_path: Path, monkeypat
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="only Linux counts what a process writes")
-@pytest.mark.parametrize("way", ["avi", "mp4", "mp4 --small", "mov"])
+@pytest.mark.parametrize("way", ["avi", "mp4", "mov"])
 def test_little_more_is_written_than_the_movie(tmp_path: Path, way: str) -> None:
-    side = 192 if "small" in way else 512
-    source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(24, side, side)).astype(np.float32))
+    source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(24, 512, 512)).astype(np.float32))
     before = written()
     assert run(source, tmp_path / "out", "--format", *way.split()) == 0
     (movie,) = (tmp_path / "out").glob("in.*")
@@ -614,7 +613,7 @@ def test_a_prores_frame_names_its_colours(tmp_path: Path, colours: str) -> None:
 
 def test_pictures_are_made_smaller_by_area_with_their_aspect_kept(tmp_path: Path) -> None:
     voxels = rng.normal(size=(3, 40, 80)).astype(np.float32)
-    settings = Settings(codec="FFV1", format="mkv", max_size=20, clip_limit=0, playback="forward")
+    settings = Settings(codec="FFV1", format="mkv", max_size=20, clip_limit=0, range="minmax", playback="forward")
     made = convert(write_mrc(tmp_path / "in.mrc", voxels), tmp_path / "in.mkv", settings).record
     means = voxels.reshape(3, 10, 4, 20, 4).mean(axis=(2, 4))
     assert made.grey_range == pytest.approx((float(means.min()), float(means.max())), rel=1e-5)
@@ -811,11 +810,11 @@ def test_quality_means_the_same_picture_in_every_codec(tmp_path: Path, quality: 
 
 @pytest.mark.parametrize("codec", ["H264", "HEVC", "VP9", "AV1"])
 def test_small_is_smaller_where_sections_resemble_their_neighbours(tmp_path: Path, codec: str) -> None:
-    noise = rng.normal(size=(30, 128, 128)).cumsum(axis=0).astype(np.float32)
+    noise = np.random.default_rng(3).normal(size=(30, 128, 128)).cumsum(axis=0).astype(np.float32)
     means = (noise[11:] - noise[:-11]) / 11
     source = write_mrc(tmp_path / "in.mrc", means)
     sizes = [
-        convert(source, tmp_path / "in.out", Settings(codec=codec, small=small)).record.movie.size
+        convert(source, tmp_path / "in.out", Settings(codec=codec, small=small, range="minmax")).record.movie.size
         for small in (False, True)
     ]
     assert sizes[1] < 0.75 * sizes[0]

@@ -59,3 +59,9 @@ def test_the_way_back_from_a_pixel_is_the_voxel(options: dict[str, Any]) -> None
     geometry = geometry_of(options)
     for voxel in ((0.0, 0.0, 0.0), (17.25, 4.0, 6.5), (3.0, 11.5, 2.0)):
         np.testing.assert_allclose(geometry.to_voxel(*geometry.to_pixel(*voxel)), voxel, atol=1e-9)
+
+
+def test_a_cropped_plane_is_counted_from_its_first_voxel() -> None:
+    geometry = Geometry((5, 8), voxels_per_pixel=(2.0, 2.0), row0_at_bottom=True, origin=(4, 6))
+    assert geometry.to_pixel(6.5, 4.5, 3) == (3, 0.0, 4.0)  # the first pixel of the bottom row
+    np.testing.assert_allclose(geometry.to_voxel(3, 7, 0), (6 + 14.5, 4 + 8.5, 3))

@@ -171,9 +171,10 @@ def test_a_run_on_another_machine_lives_as_long_as_it_marks_its_claim_or_writes_
 
 
 def test_what_a_dead_run_left_of_an_input_that_is_gone_is_removed_too(tmp_path: Path) -> None:
-    stacks(tmp_path / "in", 2)
+    stacks(tmp_path / "in", 1)
     out = tmp_path / "out"
     claim(out, "0.avi", Owner(Owner.me().machine, 2**22 + 1, 1))
+    write_mrc(tmp_path / "in" / "1.mrc", voxels(seed=1))  # only now, since a run makes several movies at a time
     (tmp_path / "in" / "0.mrc").unlink()
     (out / f"{HIDDEN}new-0123456789ab").mkdir()  # a run was killed just after it had made this
     (out / f"{HIDDEN}notes").write_text("not a directory, and so not ours")

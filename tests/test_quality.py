@@ -80,7 +80,7 @@ def test_a_slab_that_darkens_with_the_tilt_is_nothing_striking(
     assert found(tilt_series(tmp_path / "a.mrc", darkening(tilts, size=24), tilts), *options) == []
 
 
-@pytest.mark.parametrize(("top", "step"), [(60, 1), (60, 5), (70, 2)])
+@pytest.mark.parametrize(("top", "step"), [(60, 1), (70, 5), (70, 2)])
 @pytest.mark.parametrize("law", ["cos", "exp"])
 @pytest.mark.parametrize("known", [True, False])
 def test_nor_is_one_of_other_steps_and_dose_that_varies(
@@ -88,7 +88,7 @@ def test_nor_is_one_of_other_steps_and_dose_that_varies(
 ) -> None:
     tilts = np.arange(-top, top + 1, step, dtype=float)
     cosine = np.cos(np.radians(tilts))
-    means = 50 * (cosine if law == "cos" else np.exp(-0.7 / cosine)) * rng.normal(1, 0.02, len(tilts))
+    means = 50 * (cosine if law == "cos" else np.exp(2 - 1.2 / cosine)) * rng.normal(1, 0.02, len(tilts))
     voxels = rng.poisson(means[:, None, None], (len(tilts), 20, 20)).astype(np.int16)
     source = write_mrc(tmp_path / "a.mrc", voxels)
     assert found(tilt_series(source, voxels, tilts) if known else source) == []

@@ -263,7 +263,7 @@ def test_sidecars_of_far_fewer_or_more_sections_are_of_another_file(tmp_path: Pa
     (tmp_path / "a.tlt").write_text("\n".join(map(str, range(count))))
     description = described(write(tmp_path / "a.mrc", mrc(LEVELS, 1)))
     assert description.other_tilts == ()
-    assert description.notes == (f"a.tlt tells of {count} sections, the file has 5: not used",)
+    assert description.notes == (f"a.tlt has {count} sections, the file has 5: not used",)
 
 
 def test_extended_headers_come_before_mdoc_before_rawtlt_before_tlt(tmp_path: Path) -> None:

@@ -47,7 +47,10 @@ def test_frames_are_three_component_jpegs_with_neutral_chroma_4_2_0(tmp_path: Pa
 def test_quality_is_the_quality_of_the_jpegs(tmp_path: Path) -> None:
     source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(1, 64, 64)).astype(np.float32))
     for quality in (30, 90):
-        assert run(source, tmp_path / "out", "--quality", quality, "--clip-limit", "0", "--overwrite") == 0
+        assert (
+            run(source, tmp_path / "out", "--quality", quality, "--clip-limit", "0", "--range", "minmax", "--overwrite")
+            == 0
+        )
         (packet,) = packets(tmp_path / "out" / "in.avi")
         picture = cv2.cvtColor(reference(*_limits(source))[0], cv2.COLOR_GRAY2BGR)
         sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
@@ -82,7 +85,7 @@ def test_other_codecs_pad_odd_sizes_and_crop_nothing(
 ) -> None:
     voxels = smooth(4, 31, 33)
     source = write_mrc(tmp_path / "in.mrc", voxels)
-    assert run(source, tmp_path / "out", "--codec", codec, "--clip-limit", "0") == 0
+    assert run(source, tmp_path / "out", "--codec", codec, "--clip-limit", "0", "--range", "minmax") == 0
     expected = reference(voxels, float(voxels.min()), float(voxels.max()))
     expected = [np.pad(picture, ((0, 1), (0, 1)), mode="edge") for picture in expected]
     found = frames(tmp_path / "out" / "in.avi")

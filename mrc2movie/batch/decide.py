@@ -6,13 +6,13 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mrc2movie import __version__
 from mrc2movie.batch.report import Job, Status
 from mrc2movie.errors import InputError, OutputError, about
 from mrc2movie.options.settings import Settings
-from mrc2movie.store.claim import crashes, living_owner
+from mrc2movie.store.claim import crashes, has_crashes, living_owner
 from mrc2movie.store.files import FileStamp, refuse_directory
 from mrc2movie.store.record import Made, Unusable, load, record_path
+from mrc2movie.version import __version__
 from mrc2movie.writers.stills import knows, picture_paths, recorded_as, why_not_beside
 
 _CRASHES = 2
@@ -81,6 +81,11 @@ def _why_to_make(job: Job, settings: Settings, found: Made | Unusable | None) ->
         return found.why
     changed = found.why_not_up_to_date(job.target, job.source, settings.movie_options())
     return changed or why_not_beside(job.target, settings, found)
+
+
+def may_crash(job: Job, settings: Settings) -> bool:
+    """Whether a run crashed while this file was under way: with another beside it nobody would know which it was."""
+    return has_crashes(job.target.parent) and bool(crashes(job.target, attempt_of(job, settings)))
 
 
 def attempt_of(job: Job, settings: Settings) -> str:

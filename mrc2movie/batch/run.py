@@ -9,9 +9,9 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
-from mrc2movie import __version__
-from mrc2movie.batch.decide import attempt_of, decide, links_between
+from mrc2movie.batch.decide import attempt_of, decide, links_between, may_crash
 from mrc2movie.batch.plan import plan
 from mrc2movie.batch.report import Job, Message, Outcome, Report, RunProgress, Status, place_of
 from mrc2movie.conversion.convert import check_head, convert_claimed
@@ -32,8 +32,10 @@ from mrc2movie.processors import available_processors
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, forget_crashes, remove_what_dead_runs_left
 from mrc2movie.store.files import entries_of, identity_of, make_directories
 from mrc2movie.store.record import refuse_directory_of_another_user
+from mrc2movie.version import __version__
 from mrc2movie.workers import Share, Workers
 from mrc2movie.writers import encodes_in_workers
+from mrc2movie.writers.stills import picture_paths
 
 logger = logging.getLogger("mrc2movie.batch.run")
 logger.addHandler(logging.NullHandler())  # the caller adds another to this one, or to "mrc2movie"
@@ -91,7 +93,7 @@ def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress) -> Repor
             return convert_job(job, settings, workers.share(position), section_done, why_not, made)
 
         progress.run_begins(len(jobs), workers.count)
-        with closing(_in_order(jobs, work, _files_at_once(settings, workers.count), workers)) as arriving:
+        with closing(_in_order(jobs, work, settings, workers)) as arriving:
             for position, outcome in enumerate(arriving):
                 if outcome.job.remark:
                     logger.info("%s", outcome.job.remark)
@@ -131,37 +133,57 @@ _BYTES_A_FILE = 512 * 2**20
 
 
 def _in_order(
-    jobs: Sequence[Job], work: Callable[[int], Outcome], at_once: int, workers: Workers
+    jobs: Sequence[Job], work: Callable[[int], Outcome], settings: Settings, workers: Workers
 ) -> Generator[Outcome, None, None]:
     """Yield the outcome of each job, in order, while the next ones are under way.
 
     Args:
         jobs: What is to be done; after `Workers.cancel` nothing more of it is begun.
         work: Does the job at a position.
-        at_once: So many are under way.
+        settings: How many files may be under way, and what is made of each.
         workers: Cancelled on any exit.
     """
+    at_once = _files_at_once(settings, workers.count)
     if at_once == 1 or len(jobs) == 1:  # in this thread, where a profiler sees it
         for position in range(len(jobs)):
             if workers.cancelled:
                 return
             yield work(position)
         return
-    under_way: deque[tuple[str, Future[Outcome]]] = deque()
+    under_way: deque[tuple[set[Place], Future[Outcome]]] = deque()
     with ThreadPoolExecutor(at_once, thread_name_prefix="mrc2movie file") as files:
         try:
             for position, job in enumerate(jobs):
-                # Where a file system ignores the case of names, two jobs may make the same movie: one after the other.
-                name = str(job.target).casefold()
-                while len(under_way) == at_once or any(name == other for other, _ in under_way):
+                places = _places(job, settings)  # jobs that would write the same file go one after the other
+                alone = may_crash(job, settings)
+                while (
+                    len(under_way) == at_once
+                    or (alone and under_way)
+                    or not all(places.isdisjoint(other) for other, _ in under_way)
+                ):
                     yield under_way.popleft()[1].result()
                 if workers.cancelled:
                     break
-                under_way.append((name, files.submit(work, position)))
+                under_way.append((places, files.submit(work, position)))
+                if alone:
+                    yield under_way.popleft()[1].result()
             while under_way:
                 yield under_way.popleft()[1].result()
         finally:
             workers.cancel()
+
+
+Place: TypeAlias = tuple[object, str]
+"""A directory, however it is reached, and a name in it, whatever its case: some file systems ignore that."""
+
+
+def _places(job: Job, settings: Settings) -> set[Place]:
+    """Where a job writes its movie and pictures."""
+    directory: object = job.target.parent
+    with suppress(OSError):
+        directory = identity_of(job.target.parent)
+    paths = (job.target, *picture_paths(job.target, settings).values())
+    return {(directory, path.name.casefold()) for path in paths}
 
 
 def _prepare(jobs: Sequence[Job], settings: Settings) -> Mapping[Path, OutputError]:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import mrc2movie
 from mrc2movie import console
 from mrc2movie.cli.answers import completion, versions
 from mrc2movie.cli.config import read_config
@@ -23,6 +22,7 @@ from mrc2movie.interruption import Signals, Stopped, do_last_acts, stopping_on_s
 from mrc2movie.opencv import require_opencv
 from mrc2movie.options.codecs import FORMATS
 from mrc2movie.options.settings import LOG_NAME, Settings
+from mrc2movie.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.show_error(TOO_LITTLE_MEMORY)
             return 1
         console.show_error(
-            f"unexpected {type(error).__name__} ({error}); this is a bug of mrc2movie {mrc2movie.__version__}: please "
+            f"unexpected {type(error).__name__} ({error}); this is a bug of mrc2movie {__version__}: please "
             "report it with what --verbose shows",
             error if {"-v", "--verbose"} & set(words) else None,
         )

@@ -4,15 +4,15 @@ import platform
 from collections.abc import Iterator
 from importlib import import_module
 
-import mrc2movie
 from mrc2movie.cli.words import PATHS, SHELLS, actions, parser, shown
 from mrc2movie.errors import Mrc2movieError, UsageError
 from mrc2movie.options.settings import OPTIONS
+from mrc2movie.version import __version__
 
 
 def versions() -> str:
     """The versions of this package and of all that shapes a movie, as they are loaded, one a line."""
-    return "\n".join([f"mrc2movie {mrc2movie.__version__}", f"Python {platform.python_version()}", *_libraries()])
+    return "\n".join([f"mrc2movie {__version__}", f"Python {platform.python_version()}", *_libraries()])
 
 
 def _libraries() -> Iterator[str]:

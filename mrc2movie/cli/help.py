@@ -5,11 +5,11 @@ import copy
 import shutil
 from collections.abc import Mapping, Sequence
 
-import mrc2movie
 from mrc2movie.cli.words import DESCRIPTION, USAGE, actions, parser, shown
 from mrc2movie.errors import UsageError
 from mrc2movie.options.kinds import nearest
 from mrc2movie.options.settings import GROUPS
+from mrc2movie.version import __version__
 
 COMMON: Mapping[str, str] = {
     "--preset": "the usual choices for tilt series and for tomograms",
@@ -123,7 +123,7 @@ def _page() -> str:
 def manual_page() -> str:
     """The manual page, for ``man mrc2movie``, in the macros of man(7)."""
     lines = [
-        f'.TH MRC2MOVIE 1 "" "mrc2movie {mrc2movie.__version__}" "User Commands"',
+        f'.TH MRC2MOVIE 1 "" "mrc2movie {__version__}" "User Commands"',
         *(".SH NAME", rf"mrc2movie \- {_roff(DESCRIPTION[0].lower() + DESCRIPTION[1:-1])}"),
         *(".SH SYNOPSIS", rf"{_roff(USAGE)}"),
         *(".SH DESCRIPTION", _roff(INPUTS)),
@@ -147,4 +147,5 @@ def manual_page() -> str:
 def _roff(text: str) -> str:
     """The text, with what roff would take for a request, an escape or a hyphen escaped."""
     escaped = text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq").replace("Å", r"\(oA")
+    escaped = escaped.replace("µ", "u")  # which groff cannot write everywhere
     return rf"\&{escaped}" if escaped.startswith(".") else escaped

@@ -45,15 +45,12 @@ def sampled_positions(count: int, section_bytes: int, settings: Settings) -> Seq
         return range(begin, begin + length)
     if settings.format == "avi" and settings.codec != MJPG.name:  # encoded by OpenCV as they are written
         return ()
-    if not settings.max_mb and math.isinf(_most_bits(settings)):
+    if not settings.max_mb and (
+        "quality" in settings.given or math.isinf(played_bits(settings.codec, settings.format))
+    ):
         return ()
     samples = min(_SAMPLES, room, count)
     return [(2 * sample + 1) * count // (2 * samples) for sample in range(samples)]
-
-
-def _most_bits(settings: Settings) -> float:
-    """In any second; a quality that is given holds, whatever it makes of them."""
-    return math.inf if "quality" in settings.given else played_bits(settings.codec, settings.format)
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,11 @@ class Fitting:
         self._workers = workers
         self._estimates: dict[int, Extent] = {}
         self._off = Extent(1, 1)
-        self._bound = Extent(_most_bits(settings), 1e6 * settings.max_mb if settings.max_mb else math.inf)
+        self._played = (
+            played_bits(settings.codec, settings.format) if frames > 1 else math.inf
+        )  # a picture is no stream
+        most_bits = math.inf if "quality" in settings.given else self._played
+        self._bound = Extent(most_bits, 1e6 * settings.max_mb if settings.max_mb else math.inf)
         self._why = ""
         if self._bound != Extent(math.inf, math.inf) and sample:
             self._lower()
@@ -147,12 +148,11 @@ class Fitting:
                 self.warnings += (f"{said}; --max-size or --every leaves more of each picture",)
             else:
                 self.notes += (said,)
-        played = played_bits(settings.codec, settings.format)
-        if made.peak > played:
+        if made.peak > self._played:
             coarser = "take no --quality, " if "quality" in settings.given else ""
             self.warnings += (
-                f"{in_words(made.peak)} in a second are more than the {in_words(played)} that common players take: "
-                f"{coarser}make it slower with --fps, or smaller with --max-size",
+                f"{in_words(made.peak)} in a second are more than the {in_words(self._played)} that common players "
+                f"take: {coarser}make it slower with --fps, or smaller with --max-size",
             )
         if settings.small and self._sample:
             self._compare_with_plain(made)
@@ -228,7 +228,7 @@ class Fitting:
 
     def _too_large(self, total: float) -> Mrc2movieError:
         ratio = max(0, _MARGIN * self._bound.total - _HEADER_BYTES) / (total - _HEADER_BYTES)
-        ways = [f"--max-size {max(16, int(self._long_side * ratio**0.5) // 16 * 16)}"]
+        ways = [f"--max-size {max(16, int(self._long_side * (0.85 * ratio) ** 0.5) // 16 * 16)}"]
         if self._frames * ratio >= 4:
             ways.append(f"--every {math.ceil(1 / ratio)}")
         coarsest = "even at the coarsest quality " if len(self._estimates) > 1 else ""

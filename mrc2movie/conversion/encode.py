@@ -171,18 +171,23 @@ class Movie(Product):
                 self._spool.append(part)
 
     def finish(self) -> None:
-        """Write what is shown again, close the movie, flush it and open it again to verify both ends."""
+        """Write what is shown again, close the movie, flush and verify it."""
         with self._watch.stage("writing"):
             for position in self._following:
                 self.writer.write(self._spool[position])
             self._spool.close()
             self.writer.close()
         with self._watch.stage("flushing and verifying"):
-            flushed = self._workers.start(flush_to_disk, self._hidden)
-            begins_well = self._workers.start(partial(self.writer.verify, self.facts), {0: self._ends[0]})
-            self.writer.verify(self.facts, {self.facts.frames - 1: self._ends[self._last]})
-            begins_well.result()
-            flushed.result()
+            self.verify()
+
+    def verify(self) -> None:
+        """Flush the closed movie, and open it again to verify both ends."""
+        flushed = self._workers.start(flush_to_disk, self._hidden)
+        # Not in this thread: a signal handled while OpenCV parses its arguments would crash the process.
+        ends = ({0: self._ends[0]}, {self.facts.frames - 1: self._ends[self._last]})
+        verified = [self._workers.start(partial(self.writer.verify, self.facts), end) for end in ends]
+        for each in (*verified, flushed):
+            each.result()
 
     def abandon(self) -> None:
         """Close the files; the unfinished movie vanishes with the claim."""

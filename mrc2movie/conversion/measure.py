@@ -22,7 +22,7 @@ from mrc2movie.picture.greys import (
     collect_with_matched_means,
     section_statistics,
 )
-from mrc2movie.picture.quality import MOST_SECTIONS, Look, SectionTable, look
+from mrc2movie.picture.quality import MOST_SECTIONS, SectionFacts, SectionTable, section_facts
 from mrc2movie.picture.selection import Selection, reverse_pass
 from mrc2movie.readers.volume import Description, Section, SizeLearned, Volume
 from mrc2movie.workers import Item, Result, Share
@@ -107,14 +107,14 @@ def _measured(sections: PreparedSections, settings: Settings) -> Measured:
     kept = sampled_positions(count, 8 * math.prod(sections.preparation.shape), settings)
     sample: dict[int, Section] = {}
 
-    def make_worker() -> Callable[[int, Section], tuple[Statistics, Look | None]]:
-        def work(position: int, section: Section) -> tuple[Statistics, Look | None]:
+    def make_worker() -> Callable[[int, Section], tuple[Statistics, SectionFacts | None]]:
+        def work(position: int, section: Section) -> tuple[Statistics, SectionFacts | None]:
             with sections.watch.stage("measuring"):
                 sampled = sampling.slice(position) if rule.needs_sample else slice(0)
                 if position in kept:
                     sample[position] = section.copy()
                 statistics = section_statistics(section, sampled, match_mean)
-                return statistics, look(section, not statistics.nonfinite) if few else None
+                return statistics, section_facts(section, not statistics.nonfinite) if few else None
 
         return work
 
@@ -127,7 +127,7 @@ def _measured(sections: PreparedSections, settings: Settings) -> Measured:
     return Measured(sections, choose_range(statistics, rule, _rounding(sections)), shifts, table, sample)
 
 
-def _kept(parts: Iterable[tuple[Statistics, Look | None]], table: SectionTable) -> Iterator[Statistics]:
+def _kept(parts: Iterable[tuple[Statistics, SectionFacts | None]], table: SectionTable) -> Iterator[Statistics]:
     """The statistics of the sections, of which the table keeps what it wants as they pass by."""
     for part, seen in parts:
         if seen:

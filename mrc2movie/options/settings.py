@@ -109,7 +109,8 @@ class Settings:
         ),
         "movie",
         f"the codec: {', '.join(CODECS)}, or, for avi, any that OpenCV knows by its four letters",
-        "what is usual in the format: MJPG in avi, H264 in mp4, mov and mkv, VP9 in webm",
+        "what is usual in the format: MJPG in avi, H264 in mp4, mov and mkv, VP9 in webm; with --small AV1 in mkv and "
+        "webm",
     )
     quality: int = _option(
         90,

@@ -20,24 +20,28 @@ class Geometry:
         axis: The planes that are shown follow each other along this axis of the file.
         voxels_per_pixel: How many voxels of a plane a pixel covers, along (rows, columns).
         row0_at_bottom: Whether the first row of a plane is the bottom of the picture.
+        origin: Row and column of the first voxel of a plane that is shown, where planes are cropped.
     """
 
     shape: tuple[int, int]
     axis: Literal["z", "y", "x"] = "z"
     voxels_per_pixel: tuple[float, float] = (1.0, 1.0)
     row0_at_bottom: bool = True
+    origin: tuple[float, float] = (0.0, 0.0)
 
     def to_pixel(self, x: float, y: float, z: float) -> tuple[float, float, float]:
         """Plane, column and row of a frame in which a voxel lies."""
         voxel = (x, y, z)
         column, row, plane = (voxel[place] for place in _IN_PLANE[self.axis])
         down, across = self.voxels_per_pixel
-        return plane, (column + 0.5) / across - 0.5, self._turned((row + 0.5) / down - 0.5)
+        top, left = self.origin
+        return plane, (column - left + 0.5) / across - 0.5, self._turned((row - top + 0.5) / down - 0.5)
 
     def to_voxel(self, plane: float, column: float, row: float) -> tuple[float, float, float]:
         """The voxel (x, y, z) that lies at a place of a frame."""
         down, across = self.voxels_per_pixel
-        found = ((column + 0.5) * across - 0.5, (self._turned(row) + 0.5) * down - 0.5, plane)
+        top, left = self.origin
+        found = ((column + 0.5) * across - 0.5 + left, (self._turned(row) + 0.5) * down - 0.5 + top, plane)
         x, y, z = (found[_IN_PLANE[self.axis].index(direction)] for direction in range(3))
         return x, y, z
 

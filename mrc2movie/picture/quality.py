@@ -66,7 +66,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Look:
+class SectionFacts:
     """What regular rows show of a section.
 
     Attributes:
@@ -82,8 +82,8 @@ class Look:
     fingerprint: int
 
 
-def look(section: NDArray[np.generic], all_finite: bool) -> Look:
-    """Look at regular rows of a section.
+def section_facts(section: NDArray[np.generic], all_finite: bool) -> SectionFacts:
+    """SectionFacts at regular rows of a section.
 
     Args:
         section: (y, x) of any real native dtype, or (y, x, 3) in colour.
@@ -97,9 +97,9 @@ def look(section: NDArray[np.generic], all_finite: bool) -> Look:
     if not all_finite:
         values = values[np.isfinite(values)].reshape(1, -1)
     if not values.size:
-        return Look(math.nan, math.nan, rows.size, fingerprint)
+        return SectionFacts(math.nan, math.nan, rows.size, fingerprint)
     mean, deviation = cv2.meanStdDev(values)
-    return Look(float(mean[0, 0]), float(deviation[0, 0]), rows.size, fingerprint)
+    return SectionFacts(float(mean[0, 0]), float(deviation[0, 0]), rows.size, fingerprint)
 
 
 @dataclass
@@ -114,7 +114,7 @@ class SectionTable:
     fingerprint: "array[int]" = field(default_factory=lambda: array("q"))
     voxels: int = 0
 
-    def add(self, look: Look, minimum: float, maximum: float, nonfinite: int, mean: float | None) -> None:
+    def add(self, look: SectionFacts, minimum: float, maximum: float, nonfinite: int, mean: float | None) -> None:
         """Add the next section.
 
         Args:

@@ -22,12 +22,12 @@ class Reader:
     Attributes:
         suffixes: The names under which such files are taken from a directory, in lower case.
         recognises: Whether a file that begins with these bytes, at most 1024, is one.
-        open: Opens one; closes the source with the volume, and not when it raises.
+        open: Opens one that begins so; closes the source with the volume, and not when it raises.
     """
 
     suffixes: frozenset[str]
     recognises: Callable[[bytes], bool]
-    open: Callable[[Source, Sign], Volume]
+    open: Callable[[Source, bytes, Sign], Volume]
 
 
 READERS = (Reader(MRC_SUFFIXES, lambda head: True, open_mrc),)
@@ -54,7 +54,7 @@ def open_volume(path: Path, mode0: Sign = "auto", spool_directory: Path | None =
         try:
             head = source.read(0, _HEAD_BYTES)
             reader = next(reader for reader in READERS if reader.recognises(head))
-            return reader.open(source, mode0)
+            return reader.open(source, head, mode0)
         except BaseException:
             source.close()
             raise

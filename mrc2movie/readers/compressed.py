@@ -238,7 +238,7 @@ class DecompressedStream(Source):
         try:
             data = self._decompress(count)
         except Exception as error:
-            # Zstandard's error is told by its name: its module need not be there.
+            # Zstandard's error is known by its name: its module may be missing.
             if type(error).__name__ in ("LZMAError", "ZstdError") and "memory" in str(error).lower():
                 raise self._needs_memory() from error
             if not isinstance(error, (zlib.error, OSError, EOFError, lzma.LZMAError)) and (

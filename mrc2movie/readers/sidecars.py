@@ -1,4 +1,4 @@
-"""What lies beside a file and tells of its sections: SerialEM's ``.mdoc``, and ``.rawtlt`` and ``.tlt``.
+"""Files beside a file with values for its sections: SerialEM's ``.mdoc``, and ``.rawtlt`` and ``.tlt``.
 
 Formats: https://bio3d.colorado.edu/SerialEM/hlp/html/about_formats.htm and IMOD's tilt angle files, one a line.
 """
@@ -41,7 +41,7 @@ class Sidecars:
     """What lies beside a file.
 
     Attributes:
-        fitting: What tells of as many sections as the file has, the most trusted first.
+        fitting: Those with values for as many sections as the file has, the most trusted first.
         other_tilts: The angles of those that list somewhat more or fewer.
         notes: About the others.
     """
@@ -52,7 +52,7 @@ class Sidecars:
 
 
 def find_sidecars(path: Path, sections: int) -> Sidecars:
-    """Everything beside a file that tells of its sections.
+    """Everything beside a file that has values for its sections.
 
     Args:
         path: The file; its sidecars are sought under its name, and under it without its suffixes.
@@ -79,7 +79,7 @@ def find_sidecars(path: Path, sections: int) -> Sidecars:
         elif 2 * min(count, sections) > max(count, sections) and (angles := metadata.tilts(count)):
             other.append(Tilts(angles, name))
         else:  # perhaps of the tilt series that a tomogram comes from
-            notes.append(f"{name} tells of {count} sections, the file has {sections}: not used")
+            notes.append(f"{name} has {count} sections, the file has {sections}: not used")
     return Sidecars(tuple(found), tuple(other), tuple(notes))
 
 

@@ -3,8 +3,8 @@
 While a run makes a movie, there is a hidden directory beside the target, the claim: its name comes from the target's,
 and what lies in it, the unfinished movie first of all, is named after the run. A directory that is not empty cannot be
 replaced by another, so of many runs on one output directory, on whatever machines, one gets it, and the others leave
-that movie to it. A run that was killed is told by its name where it ran, and elsewhere by its silence: as long as it
-lives it marks its claim every minute. What it left is then removed, and no lock remains.
+that movie to it. A run that was killed is known by its process on the machine where it ran, and elsewhere by its
+silence: a living run marks its claim every minute. What it left is then removed, and no lock remains.
 
 In a directory for all, anybody may put anything where a claim belongs. So claims are never looked into through links,
 only files that a run may have left are removed, and only those of this user.
@@ -271,6 +271,11 @@ def crashes(target: Path, attempt: str) -> Sequence[Path]:
         attempt: What was tried; see `Claim`.
     """
     return sorted(_crashes(target.parent).glob(f"{_key(_claimed_directory(target))}-*.{attempt}{_CRASH}"))
+
+
+def has_crashes(directory: Path) -> bool:
+    """Whether any traceback is kept of the movies of a directory."""
+    return _crashes(directory).is_dir()
 
 
 def forget_crashes(target: Path) -> None:

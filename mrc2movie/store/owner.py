@@ -14,7 +14,7 @@ _NAME = re.compile(r"([0-9a-f]{12})-(\d+)-(\d+)\b")
 
 @dataclass(frozen=True)
 class Owner:
-    """A run, as the names of its temporaries tell of it.
+    """A run, as the names of its temporary files show it.
 
     Attributes:
         machine: Stands for a machine since its last start, and there for the processes that see each other: host name,

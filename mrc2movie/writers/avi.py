@@ -109,7 +109,7 @@ class JpegAvi(MovieWriter):
         """
         self._writer.write(packet.reshape(1, -1))  # a row: of one axis, OpenCV 4 writes the first byte alone
         before, self._written = self._written, self._written + packet.nbytes
-        # A full disk is noticed here and not hours later: OpenCV says nothing of it.
+        # A full disk is noticed here and not hours later: OpenCV reports none.
         if self._written // _LOOK_EVERY > before // _LOOK_EVERY:
             there = self._path.stat().st_size if self._path.exists() else 0
             with _naming_why(self._path):

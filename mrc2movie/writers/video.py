@@ -24,12 +24,12 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import DTypeLike, NDArray
 
-import mrc2movie
 from mrc2movie.errors import Mrc2movieError, UsageError, not_written, saying
 from mrc2movie.options.codecs import CODECS, GIF, H264, find_codec
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.render import Frame
 from mrc2movie.store.names import printable
+from mrc2movie.version import __version__
 from mrc2movie.writers.levels import declared
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
 
@@ -208,7 +208,7 @@ class VideoMovie(MovieWriter):
             self._options["x264-params"] = "asm=AVX2"
         self._written = 0
         self._last_second: deque[int] = deque(maxlen=max(1, math.ceil(self._rate)))
-        maker = f"mrc2movie {mrc2movie.__version__}"
+        maker = f"mrc2movie {__version__}"
         comment = " ".join([maker, settings.command_line()]).strip()
         with _writing():
             # Absolute, since FFmpeg takes ``a:b.mp4`` for a protocol

@@ -16,15 +16,15 @@ SUFFIXES = frozenset(
 """The names under which the field keeps MRC files; any case."""
 
 
-def open_mrc(source: Source, mode0: Sign) -> Volume:
+def open_mrc(source: Source, head: bytes, mode0: Sign) -> Volume:
     """Open an MRC file; old ones have no magic number, so this is also where everything unknown is refused.
 
     Raises:
         InputError: It is no MRC file; the message says what it is, where that shows.
     """
-    head = read_head(source, mode0)
-    if not head.header.codec:
-        return MrcVolume(source, head)
+    found = read_head(source, head, mode0)
+    if not found.header.codec:
+        return MrcVolume(source, found)
     if source.container:
         raise InputError(f"is an MRCZ file inside {source.container}", "unpack it first")
-    return MrczVolume(source, head)
+    return MrczVolume(source, found)

@@ -1,4 +1,4 @@
-"""What extended headers tell of each section: tilt angle, stage, dose and so on. Bytes in, numbers out.
+"""The values of extended headers for each section: tilt angle, stage, dose and so on. Bytes in, numbers out.
 
 Formats: IMOD (https://bio3d.colorado.edu/imod/doc/mrc_format.txt) for SERI, Agard and the classic FEI header; Thermo
 Fisher's "MRC2014 file image format specification" for FEI1 and FEI2, through mrcfile's record types; MRCZ for json.

@@ -34,7 +34,7 @@ class Head:
     extended: Metadata | None = None
 
 
-def read_head(source: Source, sign: Sign) -> Head:
+def read_head(source: Source, raw: bytes, sign: Sign) -> Head:
     """Read what stands before the voxels.
 
     Raises:
@@ -42,7 +42,6 @@ def read_head(source: Source, sign: Sign) -> Head:
     """
     if source.size == 0 and not source.damage:
         raise InputError("is empty", "was it ever written?")
-    raw = source.read(0, HEADER_BYTES)
     header = _parse(raw, source, sign)
     size = source.size
     extended = source.read(HEADER_BYTES, extended_bytes_wanted(header))

@@ -1,0 +1,75 @@
+"""An input that must not change while it is read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mrc2movie.errors import InputError
+from mrc2movie.readers import open_volume
+from mrc2movie.readers.array import ArrayVolume
+from mrc2movie.store.files import FileStamp, identity_of
+
+
+class _InMemory:
+    """An array, of which there is no file to look at."""
+
+    def __init__(self, volume: ArrayVolume) -> None:
+        self.stamp = FileStamp(volume.path.name, volume.stored_bytes, 0)
+
+    def check(self) -> None:
+        """Whether the array was changed is not seen."""
+
+
+class _Read:
+    """A file as it was before it was read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file, self.stamp, self._changed_ns = _file_as_it_is(path)
+
+    def check(self) -> None:
+        """Refuse what was read if it is no longer what is there.
+
+        Raises:
+            InputError: It is not.
+        """
+        try:
+            file, stamp, changed_ns = _file_as_it_is(self._path)
+        except OSError as error:
+            raise InputError(f"was removed while it was read ({error.strerror})", "bring it back") from error
+        if file != self._file:
+            what = "was replaced by another file"
+        elif stamp.size != self.stamp.size:
+            what = f"became {'longer' if stamp.size > self.stamp.size else 'shorter'}"
+        elif stamp != self.stamp:
+            what = "was written to"
+        elif changed_ns != self._changed_ns:
+            what = "was written to, or its attributes were changed,"
+        else:
+            return
+        raise InputError(f"{what} while it was read", "convert it again when nothing writes to it")
+
+
+def _file_as_it_is(path: Path) -> tuple[tuple[int, int], FileStamp, int]:
+    """Which file it is, its stamp, and its ctime: programs such as rsync set the mtime back, but never the ctime."""
+    status = path.stat()
+    stamp = FileStamp(path.name, status.st_size, status.st_mtime_ns)
+    return identity_of(path), stamp, status.st_ctime_ns
+
+
+@contextmanager
+def unchanging(path: Path | ArrayVolume) -> Iterator[_Read | _InMemory]:
+    """Say of a file that could not be read well that it has changed meanwhile, if it has."""
+    if isinstance(path, ArrayVolume):
+        yield _InMemory(path)
+        return
+    try:
+        read = _Read(path)
+    except (OSError, ValueError):
+        with open_volume(path):  # which says why
+            raise
+    try:
+        yield read
+    except InputError:
+        read.check()
+        raise
