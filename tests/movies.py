@@ -1,8 +1,10 @@
 """From voxels to decoded frames: MRC files written by mrcfile, the command, movies decoded by OpenCV, a reference."""
 
+import tracemalloc
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,17 @@ def write_mrc(
         for name, value in header.items():
             mrc.header[name] = value
     return path
+
+
+@contextmanager
+def less_memory_than(most: int) -> Iterator[None]:
+    """The block never holds so many bytes at a time, as Python and NumPy allocate them."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
 
 
 def ramp(sections: int = 4, rows: int = 6, columns: int = 10, dtype: str = "int16") -> NDArray[Any]:

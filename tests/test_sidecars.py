@@ -4,11 +4,10 @@ import gzip
 import json
 import random
 import time
-import tracemalloc
 from pathlib import Path
 
 import pytest
-from movies import ramp, run
+from movies import less_memory_than, ramp, run
 from mrc_bytes import described, header, mrc, write
 
 MEGABYTE = 2**20
@@ -98,12 +97,8 @@ def test_a_sidecar_takes_a_few_times_its_length_of_memory(tmp_path: Path) -> Non
     path = write(tmp_path / "a.mrc", mrc(ramp(3, 1, 1), 1))
     for text in ("[ZValue = {}]\n", "key{} = 1\n", "\n"):
         (tmp_path / "a.mrc.mdoc").write_text("".join(text.format(number) for number in range(MEGABYTE)))
-        tracemalloc.start()
-        try:
+        with less_memory_than(150 * MEGABYTE):
             assert described(path).tilts is None
-            assert tracemalloc.get_traced_memory()[1] < 150 * MEGABYTE
-        finally:
-            tracemalloc.stop()
 
 
 def with_json(path: Path, text: bytes) -> Path:
@@ -132,12 +127,8 @@ def test_a_long_json_text_is_neither_parsed_nor_kept(tmp_path: Path, packed: boo
     source = with_json(tmp_path / "a.mrc", b"[" + b"[]," * 1_400_000 + b"[]]")
     if packed:
         source.write_bytes(gzip.compress(source.read_bytes(), 1))
-    tracemalloc.start()
-    try:
+    with less_memory_than(8 * MEGABYTE):
         description = described(source)
-        assert tracemalloc.get_traced_memory()[1] < 8 * MEGABYTE
-    finally:
-        tracemalloc.stop()
     assert "document" not in description.header
     assert any("JSON text of 4200004 bytes" in note for note in description.notes)
 
@@ -147,11 +138,7 @@ def test_what_is_told_of_each_section_is_not_read_of_more_sections_than_a_tilt_s
     head = header(1, 1, count, 0, nsymbt=2 * count, exttyp=b"SERI", nint=2, nreal=1)
     path = write(tmp_path / "a.mrc", head + bytes(3 * count))
     (tmp_path / "a.tlt").write_text("1\n" * 10)
-    tracemalloc.start()
-    try:
+    with less_memory_than(8 * MEGABYTE):
         description = described(path)
-        assert tracemalloc.get_traced_memory()[1] < 8 * MEGABYTE
-    finally:
-        tracemalloc.stop()
     assert description.shape == (count, 1, 1)
     assert any("no tilt series has 2000000 sections" in note for note in description.notes)
