@@ -130,16 +130,6 @@ def test_pictures_beside_a_movie_whose_record_is_damaged_stay_ours(tmp_path: Pat
     assert run(source, out, "--thumbnail") == 0
 
 
-def test_a_pipe_in_place_of_a_record_is_never_waited_for(tmp_path: Path) -> None:
-    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
-    assert run(source, out) == 0
-    record = out / ".mrc2movie" / "0.avi.json"
-    record.unlink()
-    os.mkfifo(record)
-    assert closing_line(installed(source, out)) == "1 converted"
-    assert closing_line(installed(source, out)) == "1 up to date"
-
-
 def nested(depth: int) -> Any:
     value: Any = 1
     for _ in range(depth):
