@@ -1,7 +1,6 @@
 """One input to one movie, and what lies beside it: the wiring."""
 
 import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -11,17 +10,15 @@ from mrc2movie.conversion.alike import Alike
 from mrc2movie.conversion.bitrate import Fitting
 from mrc2movie.conversion.encode import Movie, make_movie, rendered
 from mrc2movie.conversion.measure import measure, what_is_shown
-from mrc2movie.conversion.preparation import render_options
+from mrc2movie.conversion.preparation import render_options, shown_again
 from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.conversion.result import Conversion
 from mrc2movie.conversion.sections import SectionProgress
 from mrc2movie.conversion.unchanging import unchanging
 from mrc2movie.errors import about
-from mrc2movie.options.presets import IMAGE_SECONDS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.labels import plan_labels
 from mrc2movie.picture.quality import in_one_line, rounded, signals
-from mrc2movie.picture.selection import reverse_pass
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.array import ArrayVolume
 from mrc2movie.readers.resliced import ReslicedVolume
@@ -83,7 +80,7 @@ def convert_claimed(
         alike = Alike(measured.table.maybe_alike())
         with about(target), claim.naming_the_cause():
             count = len(selection.places)
-            following = _following(count, settings)
+            following = shown_again(count, settings)
             frames = count + len(following)
             trial = claim.hidden.with_name(claim.beside(f".trial{target.suffix}").name)
 
@@ -144,13 +141,6 @@ def convert_claimed(
             publish(beside)
             claim.publish()
     return Conversion(path, target, record, time.perf_counter() - begin)
-
-
-def _following(count: int, settings: Settings) -> Sequence[int]:
-    """The positions that are shown again after the last section; under a preset a single image is held for a while."""
-    if count == 1 and settings.preset:
-        return (0,) * (round(IMAGE_SECONDS * settings.fps) - 1)
-    return reverse_pass(count, settings.playback)
 
 
 def check_head(source: Path, settings: Settings, workers: Share) -> None:

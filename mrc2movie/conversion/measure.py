@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mrc2movie.conversion.bitrate import sampled_positions
-from mrc2movie.conversion.preparation import Preparation, preparation, selection_of
+from mrc2movie.conversion.preparation import Preparation, preparation, selection_of, shown_again
 from mrc2movie.conversion.sections import PreparedSections, SectionProgress
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
@@ -23,7 +23,7 @@ from mrc2movie.picture.greys import (
     section_statistics,
 )
 from mrc2movie.picture.quality import MOST_SECTIONS, SectionFacts, SectionTable, section_facts
-from mrc2movie.picture.selection import Selection, reverse_pass
+from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description, Section, SizeLearned, Volume
 from mrc2movie.workers import Item, Result, Share
 
@@ -88,7 +88,8 @@ def _check_frames(volume: Volume, selection: Selection, settings: Settings) -> N
         InputError: There are more.
         SizeLearned: A compressed stream is shorter than its header says.
     """
-    frames = len(selection.places) + len(reverse_pass(len(selection.places), settings.playback))
+    count = len(selection.places)
+    frames = count + len(shown_again(count, settings))
     if frames <= _MOST_FRAMES:
         return
     if settings.axis == "z":

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mrc2movie.errors import InputError
+from mrc2movie.options.presets import IMAGE_SECONDS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.deconvolution import Deconvolution
 from mrc2movie.picture.filters import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Smaller, Step
@@ -12,7 +13,7 @@ from mrc2movie.picture.geometry import Geometry
 from mrc2movie.picture.greys import GreyRange
 from mrc2movie.picture.local_contrast import tiles
 from mrc2movie.picture.render import RenderOptions, enlargement
-from mrc2movie.picture.selection import Selection, select_sections
+from mrc2movie.picture.selection import Selection, reverse_pass, select_sections
 from mrc2movie.readers.volume import Description, Optics
 
 _USUAL_DEFOCUS_UM, _USUAL_VOLTAGE_KV, _USUAL_CS_MM = 4.0, 300.0, 2.7
@@ -61,6 +62,13 @@ def selection_of(description: Description, settings: Settings) -> Selection:
         average=settings.average,
         playback=settings.playback,
     )
+
+
+def shown_again(count: int, settings: Settings) -> Sequence[int]:
+    """The positions that follow the last of so many sections; under a preset a single image is held for a while."""
+    if count == 1 and settings.preset:
+        return (0,) * (round(IMAGE_SECONDS * settings.fps) - 1)
+    return reverse_pass(count, settings.playback)
 
 
 def preparation(description: Description, settings: Settings) -> Preparation:
