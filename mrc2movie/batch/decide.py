@@ -55,12 +55,11 @@ def decide(job: Job, settings: Settings) -> Decision:
     if owner:
         return Decision(Status.LEFT_TO_ANOTHER, owner.in_words)
     found = load(job.target)
-    if not settings.overwrite:
-        for path in wanted:
-            if os.path.lexists(path) and (why := _why_not_ours(path, job, found)):
-                return Decision(Status.LEFT_ALONE, f"{path} {why}")
     if settings.overwrite:
         return Decision(Status.PLANNED, "--overwrite" if os.path.lexists(job.target) else "new", found)
+    for path in wanted:
+        if os.path.lexists(path) and (why := _why_not_ours(path, job, found)):
+            return Decision(Status.LEFT_ALONE, f"{path} {why}")
     why = _why_to_make(job, settings, found)
     if not why:
         return Decision(Status.UP_TO_DATE)

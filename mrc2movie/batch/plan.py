@@ -89,9 +89,8 @@ def _jobs(sources: Sequence[Path], output_directory: Path, settings: Settings) -
         except (UsageError, OSError) as error:
             if len(sources) == 1:
                 raise
-            if os.path.realpath(source) != os.path.realpath(
-                output_directory
-            ):  # mrc2movie * movies names OUTPUT_DIR twice
+            # mrc2movie * movies names OUTPUT_DIR twice
+            if os.path.realpath(source) != os.path.realpath(output_directory):
                 refused[source] = (
                     f"cannot be looked at ({error.strerror})" if isinstance(error, OSError) else error.in_words
                 )

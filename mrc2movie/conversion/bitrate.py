@@ -106,9 +106,8 @@ class Fitting:
         self._workers = workers
         self._estimates: dict[int, Extent] = {}
         self._off = Extent(1, 1)
-        self._played = (
-            played_bits(settings.codec, settings.format) if frames > 1 else math.inf
-        )  # a picture is no stream
+        # A single picture is no stream.
+        self._played = played_bits(settings.codec, settings.format) if frames > 1 else math.inf
         most_bits = math.inf if "quality" in settings.given else self._played
         self._bound = Extent(most_bits, 1e6 * settings.max_mb if settings.max_mb else math.inf)
         self._why = ""

@@ -83,7 +83,7 @@ class SectionFacts:
 
 
 def section_facts(section: NDArray[np.generic], all_finite: bool) -> SectionFacts:
-    """SectionFacts at regular rows of a section.
+    """What regular rows show of a section.
 
     Args:
         section: (y, x) of any real native dtype, or (y, x, 3) in colour.
@@ -114,23 +114,23 @@ class SectionTable:
     fingerprint: "array[int]" = field(default_factory=lambda: array("q"))
     voxels: int = 0
 
-    def add(self, look: SectionFacts, minimum: float, maximum: float, nonfinite: int, mean: float | None) -> None:
+    def add(self, facts: SectionFacts, minimum: float, maximum: float, nonfinite: int, mean: float | None) -> None:
         """Add the next section.
 
         Args:
-            look: What its rows show.
+            facts: What its rows show.
             minimum: Its exact smallest finite value; +inf where no value is finite.
             maximum: Its exact largest finite value; -inf where no value is finite.
             nonfinite: Number of its NaN and infinite voxels.
             mean: Its exact mean, where known.
         """
-        self.mean.append(look.mean if mean is None else mean)
-        self.deviation.append(look.deviation)
+        self.mean.append(facts.mean if mean is None else mean)
+        self.deviation.append(facts.deviation)
         self.minimum.append(minimum)
         self.maximum.append(maximum)
         self.nonfinite.append(nonfinite)
-        self.fingerprint.append(look.fingerprint)
-        self.voxels = look.voxels
+        self.fingerprint.append(facts.fingerprint)
+        self.voxels = facts.voxels
 
     def __len__(self) -> int:
         return len(self.mean)
