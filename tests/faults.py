@@ -84,7 +84,10 @@ def frame_count(movie: Path) -> int:
 
 def unfinished(directory: Path) -> list[str]:
     """The names of what was not finished, anywhere below a directory."""
-    return sorted(str(path.relative_to(directory)) for path in directory.rglob(f"{HIDDEN}*"))
+    found = []
+    for root, directories, files in os.walk(directory):  # unlike `rglob`, passes what vanishes meanwhile
+        found += [Path(root, name).relative_to(directory) for name in (*directories, *files) if name.startswith(HIDDEN)]
+    return sorted(map(str, found))
 
 
 def movies_in(directory: Path) -> dict[str, Path]:

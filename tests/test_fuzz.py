@@ -51,7 +51,8 @@ def test_200_000_changed_headers_end_in_a_volume_or_an_error_of_ours(tmp_path: P
     pytest.importorskip("atheris", reason="atheris is for Linux")
     begin = time.perf_counter()
     target = Path(__file__).with_name("fuzz_target.py")
-    words = ["-runs=200000", "-seed=1", "-max_len=4096", "-timeout=10", "-rss_limit_mb=1000", str(tmp_path / "corpus")]
+    # Without its own limit of memory: by getrusage, a process begins with the peak of the one that started it.
+    words = ["-runs=200000", "-seed=1", "-max_len=4096", "-timeout=10", "-rss_limit_mb=0", str(tmp_path / "corpus")]
     done = subprocess.run([sys.executable, str(target), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     counts = re.findall(
