@@ -100,15 +100,15 @@ def _paint(
 ) -> NDArray[np.float32]:
     """Add discs: of constant density, or as thick as a sphere is along the beam. Edges are smooth by half a voxel."""
     rows, columns = image.shape
-    for cx, cy, r, d in zip(x + columns / 2, y + rows / 2, radius, density, strict=True):
+    down, across = np.arange(rows)[:, None], np.arange(columns)
+    for cx, cy, r, d in np.stack([x + columns / 2, y + rows / 2, radius, density], axis=1).tolist():
         top, bottom = max(0, int(cy - r - 1)), min(rows, int(cy + r + 2))
         left, right = max(0, int(cx - r - 1)), min(columns, int(cx + r + 2))
         if top >= bottom or left >= right:
             continue
-        dy, dx = np.ogrid[top - cy : bottom - cy, left - cx : right - cx]
-        square = dx * dx + dy * dy
-        inside = (r + 0.5 - np.sqrt(square)).clip(0, 1) if flat else np.sqrt((r * r - square).clip(0))
-        image[top:bottom, left:right] += (d * inside).astype(np.float32)
+        square = (across[left:right] - cx) ** 2 + (down[top:bottom] - cy) ** 2
+        inside = np.clip(r + 0.5 - np.sqrt(square), 0, 1) if flat else np.sqrt(np.maximum(r * r - square, 0))
+        image[top:bottom, left:right] += d * inside
     return image
 
 

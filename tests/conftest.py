@@ -1,5 +1,7 @@
 """What tests of several modules need."""
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +15,20 @@ Frames = NDArray[np.uint8]
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output directory of ``mrc2movie --demo``."""
-    directory = tmp_path_factory.mktemp("demo")
-    assert run("--demo", directory, "--quiet") == 0
-    return directory
+    """The output directory of ``mrc2movie --demo``: one for all processes of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
+    try:
+        place.mkdir()
+    except FileExistsError:  # another process makes it
+        end = time.monotonic() + 60
+        while not (place / "whole").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    else:
+        assert run("--demo", place / "making", "--quiet") == 0
+        (place / "making").rename(place / "whole")
+    return place / "whole"
 
 
 @pytest.fixture

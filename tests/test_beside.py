@@ -161,12 +161,12 @@ def test_the_captions_of_a_tilt_series_are_its_tilts(tmp_path: Path) -> None:
     assert [caption(sheet, place, (120, 180), texts) for place in places] == texts[:4]
 
 
-@pytest.mark.parametrize("shape", [(20, 30, 900), (20, 900, 30), (3, 1, 1), (20, 2000, 2000)])
+@pytest.mark.parametrize("shape", [(20, 30, 900), (20, 900, 30), (3, 1, 1), (4, 2000, 2000)])
 def test_a_contact_sheet_fits_a_screen_whatever_the_sections_are_like(
     tmp_path: Path, shape: tuple[int, int, int]
 ) -> None:
     source = noise(tmp_path / "a.mrc", *shape)
-    assert run(source, tmp_path / "out", "--codec", "FFV1", "--contact-sheet") == 0
+    assert run(source, tmp_path / "out", "--playback=forward", "--contact-sheet") == 0
     rows, columns = picture(tmp_path / "out/a.contact.png").shape
     assert max(rows, columns) <= 1500
 
@@ -284,7 +284,7 @@ def test_a_picture_that_cannot_be_written_fails_the_movie_and_the_next_run_makes
     assert names(out) == ["a.avi", "a.png"]
 
 
-@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.large)])
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.large)])
 def test_a_kill_at_any_step_leaves_whole_pictures_and_the_next_run_makes_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], stride: int
 ) -> None:

@@ -63,7 +63,14 @@ def test_a_small_stream_that_claims_billions_of_sections_shows_those_it_has(tmp_
     assert len(packets(out / "a.avi")) == expected.get(options[0] if options else "", 8)
 
 
-@pytest.mark.parametrize("options", [[], ["--discard-range", "5", "9"], ["--average", "2", "--playback", "backward"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([], marks=pytest.mark.large),
+        pytest.param(["--discard-range", "5", "9"], marks=pytest.mark.large),
+        ["--average", "2", "--playback", "backward"],
+    ],
+)
 def test_a_file_of_a_billion_sections_takes_little_memory_and_can_be_stopped(
     tmp_path: Path, options: list[str]
 ) -> None:

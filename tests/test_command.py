@@ -310,8 +310,8 @@ def test_no_color_is_respected(tmp_path: Path) -> None:
 def test_an_interrupted_run_leaves_no_temporary_and_says_how_to_carry_on(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    voxels = np.random.default_rng(0).normal(size=(400, 512, 512)).astype(np.float32)
-    write_mrc(tmp_path / "a.mrc", voxels)
+    voxels = np.random.default_rng(0).integers(-128, 128, (5, 512, 512), np.int8)
+    write_mrc(tmp_path / "a.mrc", np.tile(voxels, (80, 1, 1)))
     out = tmp_path / "out"
     process = subprocess.Popen([COMMAND, tmp_path, out], stderr=subprocess.PIPE, text=True)
     while not list(out.glob(".mrc2movie-*")):

@@ -12,6 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +291,7 @@ def zeros(kind: str, head: bytes, megabytes: int) -> bytes:
             + compressor.flush()
         )
     target = io.BytesIO()
-    opened: Any = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[kind]
+    opened: Any = {"gz": gzip.open, "bz2": bz2.open, "xz": partial(lzma.open, preset=0)}[kind]
     with opened(target, "wb") as file:
         file.write(head)
         for _ in range(megabytes):

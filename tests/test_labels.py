@@ -31,6 +31,8 @@ def flat(path: Path, value: float, shape: tuple[int, int, int] = (6, 240, 320), 
 def text_on(frame: NDArray[np.uint8], candidates: list[str]) -> str:
     """The line of text on a black frame: each is drawn in all sizes that may be, and looked for."""
     font = label_font()
+    down, across = np.nonzero(frame)
+    frame = np.pad(frame[down.min() : down.max() + 1, across.min() : across.max() + 1], 2)
 
     def likeness(text: str, size: int) -> float:
         """1 for the very same pixels somewhere, 0 where all is black."""

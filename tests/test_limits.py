@@ -119,7 +119,15 @@ def two_processors_are_free() -> bool:
     return sum(float(each.communicate()[0]) for each in both) > 0.54
 
 
-@pytest.mark.parametrize("way", ["mp4 --codec HEVC", "mp4 --codec AV1", "mp4 --codec AV1 --small", "webm --small"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "mp4 --codec HEVC",
+        "mp4 --codec AV1",
+        pytest.param("mp4 --codec AV1 --small", marks=pytest.mark.large),
+        pytest.param("webm --small", marks=pytest.mark.large),
+    ],
+)
 def test_codecs_whose_threads_wait_for_each_other_use_no_more_processors_than_the_jobs(
     tmp_path: Path, way: str
 ) -> None:

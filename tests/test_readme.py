@@ -78,6 +78,7 @@ def choices_picture(demo: Path, out: Path) -> NDArray[np.uint8]:
     return np.hstack(columns).astype(np.uint8)
 
 
+@pytest.mark.large
 def test_people_choose_by_looking_at_pictures_of_this_version(demo: Path, tmp_path: Path) -> None:
     check(choices_picture(demo, tmp_path), CHOICES)
     assert all(f"`{options}`" in README for options in CHOICE if options)
