@@ -79,6 +79,7 @@ class TerminalBars(RunProgress):
 
     def __init__(self) -> None:
         tqdm.monitor_interval = 0  # no thread of tqdm's watches the bars
+        tqdm.set_lock(threading.RLock())  # its own lock is for processes, too: Python 3.14 starts one for that
         self._lock = threading.Lock()
         self._files: _FilesBar | None = None
         self._of_file: dict[Path, _FileBar] = {}

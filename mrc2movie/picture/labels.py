@@ -265,7 +265,8 @@ def put_text(ink: NDArray[np.uint8], text: str, origin: tuple[int, int], font: F
     """Draw a line of text in 255, with the left end of its baseline at `origin`, (x, y)."""
     if font is None:
         strokes, scale, thickness = _strokes(size)
-        begin = origin[0] + thickness // 2, origin[1]  # the middle of a stroke lies there
+        # The middle of a stroke lies at the left edge; and below, the letter g needs more room than in other fonts.
+        begin = origin[0] + thickness // 2, origin[1] - size // 8
         cv2.putText(ink, text.translate(_ASCII), begin, strokes, scale, (255,), thickness, cv2.LINE_AA)
     else:
         cv2.putText(ink, text, origin, (255,), font, size)
