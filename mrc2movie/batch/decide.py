@@ -13,7 +13,14 @@ from mrc2movie.store.claim import crashes, has_crashes, living_owner
 from mrc2movie.store.files import FileStamp, refuse_directory
 from mrc2movie.store.record import Made, Unusable, load, record_path
 from mrc2movie.version import __version__
-from mrc2movie.writers.stills import knows, picture_paths, recorded_as, why_not_beside
+from mrc2movie.writers.beside import (
+    knows,
+    paths_beside,
+    recorded_as,
+    refuse_input,
+    volume_of_others,
+    why_not_beside,
+)
 
 _CRASHES = 2
 """So many runs may crash while they convert a file before it is skipped."""
@@ -47,15 +54,21 @@ def decide(job: Job, settings: Settings) -> Decision:
     if links := links_between(job):
         with about(links[0]):
             raise OutputError("is a symbolic link, which is never written through", "remove it")
-    wanted = (job.target, *picture_paths(job.target, settings).values())
+    beside = paths_beside(job.target, settings)
+    wanted = (job.target, *beside.values())
     with about(job.target):
+        refuse_input(job.source, job.target, settings)
         for path in (*wanted, record_path(job.target)):
-            refuse_directory(path)
+            if path.suffix != ".zarr":  # which is a directory
+                refuse_directory(path)
         owner = living_owner(job.target) if settings.dry_run else None
     if owner:
         return Decision(Status.LEFT_TO_ANOTHER, owner.in_words)
     found = load(job.target)
     if settings.overwrite:
+        if volume := volume_of_others(job.target, settings):
+            what = "is there without a record and so not ours: it may be data, which even --overwrite leaves alone"
+            return Decision(Status.LEFT_ALONE, f"{volume} {what}; rename it")
         return Decision(Status.PLANNED, "--overwrite" if os.path.lexists(job.target) else "new", found)
     for path in wanted:
         if os.path.lexists(path) and (why := _why_not_ours(path, job, found)):

@@ -13,16 +13,18 @@ from pathlib import Path
 from mrc2movie.batch.report import Job
 from mrc2movie.errors import UsageError, about
 from mrc2movie.options.settings import LOG_NAME, Settings
-from mrc2movie.readers import COMPRESSION_SUFFIXES, PLAIN_SUFFIXES
+from mrc2movie.pages.manifest import check_manifest
+from mrc2movie.readers import stem_of
 from mrc2movie.store.files import entries_of, identity_of
 from mrc2movie.store.names import fitting
 from mrc2movie.store.record import Made, load, record_path
 from mrc2movie.writers import check_codec, suffix
-from mrc2movie.writers.stills import CONTACT_SHEET, recorded_as
+from mrc2movie.writers.beside import recorded_as
+from mrc2movie.writers.stills import CONTACT_SHEET
 
 
 def plan(sources: Sequence[Path], output_directory: Path, settings: Settings) -> Sequence[Job]:
-    """Decide all names, and whether the codec works here, before any work.
+    """Decide all names, and whether all can be written here, before any work.
 
     Args:
         sources: Directories and files. Of several, one that is missing or empty is refused as a job.
@@ -35,10 +37,10 @@ def plan(sources: Sequence[Path], output_directory: Path, settings: Settings) ->
 
     Raises:
         UsageError: There is nothing to convert, two inputs would become the same movie, an input or OUTPUT_DIR cannot
-            be looked at, OUTPUT_DIR is a file, or the codec cannot be written.
+            be looked at, OUTPUT_DIR is a file, or what is wanted cannot be written here.
     """
     with _naming_what_cannot_be_looked_at():
-        check_codec(settings)
+        _check(settings, output_directory)
         return _jobs(sources, output_directory, settings)
 
 
@@ -46,11 +48,11 @@ def plan_movie(sources: Sequence[Path], movie: Path, settings: Settings) -> Sequ
     """The one job of a file that becomes a movie of a given name.
 
     Raises:
-        UsageError: There are several inputs, or the one is missing, a directory or the movie itself, or the codec
-            cannot be written.
+        UsageError: There are several inputs, or the one is missing, a directory or the movie itself, or what is
+            wanted cannot be written here.
     """
     with _naming_what_cannot_be_looked_at():
-        check_codec(settings)
+        _check(settings, movie.parent)
         if len(sources) > 1:
             raise UsageError(f"{movie} is named like one movie, and there are {len(sources)} inputs", _NAME_A_DIRECTORY)
         (source,) = sources
@@ -61,6 +63,21 @@ def plan_movie(sources: Sequence[Path], movie: Path, settings: Settings) -> Sequ
         if movie.exists() and identity_of(source) == identity_of(movie):
             raise UsageError(f"{movie} is the input itself", "name another movie")
     return [Job(source, movie, movie.parent)]
+
+
+def _check(settings: Settings, output_directory: Path) -> None:
+    """Refuse, before any work, what cannot be written here, or would be refused at its end.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    check_codec(settings)
+    if settings.manifest:
+        check_manifest(Path(settings.manifest), output_directory)
+    if settings.callback:
+        from mrc2movie.pages.callback import check_callback  # with urllib and ssl, which others need not wait for
+
+        check_callback(settings.callback)
 
 
 _NAME_A_DIRECTORY = "name a directory for the movies"
@@ -232,7 +249,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _named_like_mrc(name: str) -> bool:
-    return _stem(name) != name
+    return stem_of(name) != name
 
 
 def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
@@ -253,7 +270,7 @@ def _targets(inputs: Mapping[Path, Path], movie_suffix: str, output_directory: P
     def movie(name: Path) -> Path:
         return name.with_name(fitting(name.name, movie_suffix))
 
-    names = {path: path.with_name(_stem(path.name)) for path in inputs}
+    names = {path: path.with_name(stem_of(path.name)) for path in inputs}
     meeting = set(_meeting(names))
     given: dict[Path, Path] = {}
     for path, short in names.items():
@@ -279,11 +296,3 @@ def _is_recorded(source: Path, movie: Path) -> bool:
     with suppress(OSError):  # the source cannot be looked at: it will be named
         return isinstance(found, Made) and found.is_of(source, movie)
     return False
-
-
-def _stem(name: str) -> str:
-    """``a`` for ``a.mrc`` and ``a.mrc.gz``; ``a.b`` stays, as no MRC file is named so."""
-    plain = Path(name)
-    if plain.suffix.lower() in COMPRESSION_SUFFIXES:
-        plain = Path(plain.stem)
-    return plain.stem if plain.suffix.lower() in PLAIN_SUFFIXES else name

@@ -104,10 +104,12 @@ class Report:
     Attributes:
         outcomes: One for each input.
         seconds: From the start of the run to its end.
+        problems: What else went wrong, in a line each.
     """
 
     outcomes: tuple[Outcome, ...]
     seconds: float = 0.0
+    problems: tuple[str, ...] = ()
 
     @property
     def counts(self) -> str:
@@ -124,8 +126,11 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """0 where every movie is there, or would be in a dry run, or is being made by another run; else 1."""
-        return int(any(outcome.status in NOT_WELL for outcome in self.outcomes))
+        """0 where every movie is there, or would be in a dry run, or is being made by another run; else 1.
+
+        Also 1 where anything else went wrong.
+        """
+        return int(bool(self.problems) or any(outcome.status in NOT_WELL for outcome in self.outcomes))
 
 
 def place_of(position: int, jobs: int) -> str:

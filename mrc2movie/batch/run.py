@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mrc2movie.batch.decide import attempt_of, decide, links_between, may_crash
+from mrc2movie.batch.pipeline import tell_pipelines
 from mrc2movie.batch.plan import plan
 from mrc2movie.batch.report import Job, Message, Outcome, Report, RunProgress, Status, place_of
 from mrc2movie.conversion.convert import check_head, convert_claimed
@@ -35,7 +36,7 @@ from mrc2movie.store.record import refuse_directory_of_another_user
 from mrc2movie.version import __version__
 from mrc2movie.workers import Share, Workers
 from mrc2movie.writers import encodes_in_workers
-from mrc2movie.writers.stills import picture_paths
+from mrc2movie.writers.beside import paths_beside
 
 logger = logging.getLogger("mrc2movie.batch.run")
 logger.addHandler(logging.NullHandler())  # the caller adds another to this one, or to "mrc2movie"
@@ -112,7 +113,8 @@ def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress) -> Repor
     if full:
         left = sum(outcome.status is Status.NOT_BEGUN for outcome in outcomes)
         logger.error("stopped, since the disk is full (%d not begun); the same command again carries on", left)
-    return Report(tuple(outcomes), time.perf_counter() - begin)
+    problems = () if settings.dry_run else tell_pipelines(outcomes, settings)
+    return Report(tuple(outcomes), time.perf_counter() - begin, problems)
 
 
 _MOST_FILES = 10
@@ -178,11 +180,11 @@ Place: TypeAlias = tuple[object, str]
 
 
 def _places(job: Job, settings: Settings) -> set[Place]:
-    """Where a job writes its movie and pictures."""
+    """Where a job writes its movie, and what lies beside it."""
     directory: object = job.target.parent
     with suppress(OSError):
         directory = identity_of(job.target.parent)
-    paths = (job.target, *picture_paths(job.target, settings).values())
+    paths = (job.target, *paths_beside(job.target, settings).values())
     return {(directory, path.name.casefold()) for path in paths}
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mrc2movie.conversion.convert import convert_claimed
 from mrc2movie.conversion.passes import Progress, calling
 from mrc2movie.conversion.result import Conversion
-from mrc2movie.errors import UsageError, about
+from mrc2movie.errors import OutputError, UsageError, about
 from mrc2movie.options.codecs import FORMATS
 from mrc2movie.options.settings import Settings
 from mrc2movie.processors import available_processors
@@ -19,6 +19,7 @@ from mrc2movie.store.claim import Claim
 from mrc2movie.store.record import load
 from mrc2movie.workers import Workers
 from mrc2movie.writers import check_codec
+from mrc2movie.writers.beside import refuse_input, volume_of_others
 
 logger = logging.getLogger(__name__)
 logger.addHandler(logging.NullHandler())  # the caller adds another to this one, or to "mrc2movie"
@@ -56,10 +57,13 @@ def convert(
     """
     target = Path(target)
     settings = _settings_for(target, settings)
+    if volume := volume_of_others(target, settings):
+        raise OutputError(f"{volume} is there without a record and so not ours: it may be data", "rename it")
     if not isinstance(source, (str, Path)):
         opened: Path | ArrayVolume = ArrayVolume(source, voxel_size_A)
     elif voxel_size_A is None:
         opened = Path(source)
+        refuse_input(opened, target, settings)
     else:
         raise UsageError("voxel_size_A is for arrays", "give Settings(pixel_size=...) for a file")
     with (

@@ -1,7 +1,7 @@
 """One input to one movie, and what lies beside it: the wiring."""
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.conversion.result import Conversion
 from mrc2movie.conversion.sections import SectionProgress
 from mrc2movie.conversion.unchanging import unchanging
+from mrc2movie.conversion.volumes import VolumeBeside, require_volume
 from mrc2movie.errors import about
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.labels import plan_labels
@@ -30,8 +31,9 @@ from mrc2movie.store.record import Made, Record, Unusable, source_paths, write_r
 from mrc2movie.version import __version__
 from mrc2movie.workers import Share
 from mrc2movie.writers import open_movie
+from mrc2movie.writers.beside import left_beside
 from mrc2movie.writers.movie import MovieWriter
-from mrc2movie.writers.stills import Stills, pictures_left, write_pictures
+from mrc2movie.writers.stills import Stills, write_pictures
 
 
 def convert_claimed(
@@ -61,8 +63,10 @@ def convert_claimed(
         unchanging(source) as read_from,
         open_volume(source, settings.mode0, claim.directory) if isinstance(source, Path) else source as file,
         _along_axis(file, settings, workers, claim.directory, progress) as volume,
+        ExitStack() as opened,  # closed after the workers have ended: they may still write
         workers,
     ):
+        require_volume(file.description, settings)
         asked, (settings, preset_notes) = settings, settle(settings, file)
         measured = measure(volume, settings, workers, progress)
         sections, grey_range = measured.sections, measured.grey_range
@@ -95,21 +99,26 @@ def convert_claimed(
                 sample = rendered(measured.sample, options, workers)
                 long_side = max(prepared.frame_shape[:2])
                 fitting = Fitting(settings, frames, long_side, sample, partial(open_at, trial), workers)
-            movie = make_movie(movie_of, fitting, (alike, stills), sections, options)
+            volume_beside = VolumeBeside(sections, settings, grey_range, claim, opened)
+            others = (alike, stills, *volume_beside.products)
+            movie = make_movie(movie_of, fitting, others, sections, options)
             made = FileStamp.of(claim.hidden)
-            beside = write_pictures(stills.finished(), claim, settings)
+            beside = (*write_pictures(stills.finished(), claim, settings), *volume_beside.made())
         read_from.check()
         read = volume.description  # anew: what is wrong with a compressed stream shows at its end
-        pictures_made = tuple(each.artifact for each in beside)
+        made_beside = tuple(each.artifact for each in beside)
         striking = signals(measured.table, selection.numbers, alike.groups(), description)
         record = Record(
             source=read_from.stamp,
             source_paths=source_paths(file_path, target) if file_path else (),
             movie=replace(made, name=target.name),
-            pictures=pictures_made + pictures_left(found, target, file_path, asked.movie_options(), pictures_made),
+            pictures=made_beside + left_beside(found, target, file_path, asked.movie_options(), made_beside),
             preset=settings.preset,
             settings=asked.movie_options(),
             header=description.header,
+            kind=description.kind,
+            shape=description.shape,
+            voxel_size_A=description.voxel_size_A,
             grey_range=(grey_range.low, grey_range.high),
             sections=selection.numbers,
             section_means=rounded(measured.table.mean),
@@ -129,6 +138,7 @@ def convert_claimed(
             + prepared.warnings
             + grey_range.warnings
             + labels.warnings
+            + volume_beside.warnings
             + movie.writer.warnings
             + fitting.warnings
             + in_one_line(striking),
@@ -154,6 +164,7 @@ def check_head(source: Path, settings: Settings, workers: Share) -> None:
         open_volume(source, settings.mode0) as file,
         _along_axis(file, settings, workers, source.parent, lambda stage, done, total, section_bytes: None) as volume,
     ):
+        require_volume(file.description, settings)
         what_is_shown(volume.description, settle(settings, file)[0])
 
 

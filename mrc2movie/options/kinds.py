@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from mrc2movie.options.codecs import CODECS, OTHER_NAMES
 from mrc2movie.picture.grey_rule import GreyRule
@@ -62,9 +63,10 @@ def choice(*choices: str) -> Kind:
     """One of some words."""
 
     def parse(value: Any) -> object:
-        if value not in choices:
+        word = str(value)  # TOML has numbers: 0.5
+        if word not in choices:
             raise ValueError(value)
-        return value
+        return word
 
     return Kind(parse, "one of " + ", ".join(choices), "|".join(choices), words={word: word for word in choices})
 
@@ -79,6 +81,16 @@ def text(metavar: str, allowed: str = "a text that is not empty", pattern: str =
         return text
 
     return Kind(parse, allowed, metavar)
+
+
+def http_url(value: Any) -> object:
+    """An address of a server, without a password: the command line and the log are no place for one."""
+    parts = urlsplit(str(value))
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.port == 0:
+        raise ValueError(value)
+    if not str(value).isascii() or any(character.isspace() or not character.isprintable() for character in str(value)):
+        raise ValueError(value)
+    return str(value)
 
 
 def flag() -> Kind:

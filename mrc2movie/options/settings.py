@@ -18,6 +18,8 @@ MOVIE_GROUPS = ("presets", "movie", "sections", "picture", "labels")
 """The groups whose options shape the movie: with other values it is made anew."""
 
 LOG_NAME = "mrc2movie.log"
+TOKEN_VARIABLE = "MRC2MOVIE_CALLBACK_TOKEN"
+"""The environment variable of the bearer token of ``--callback``: words of a command are seen by all users."""
 
 _CODEC_WORDS = {**{name: name for name in CODECS}, **OTHER_NAMES}
 _LABEL_WORDS = {name: name for name in ("none", *kinds.LABELS)}
@@ -334,6 +336,28 @@ class Settings:
         "beside the movie",
         "also write up to 20 evenly spaced sections with their tilts or numbers as one picture, MOVIE.contact.png",
     )
+    volume: Literal["averaged", "binned"] | None = _option(
+        None,
+        kinds.choice("averaged", "binned"),
+        "beside the movie",
+        "also write the sections shown as a volume, MOVIE.averaged.mrc or MOVIE.binned.mrc, before they become grey: "
+        "averaged, as they are prepared for the movie (running means of --average sections), or binned, as means of "
+        "--bin sections as well",
+        "none",
+    )
+    volume_format: Literal["mrc", "mrcz", "zarr"] = _option(
+        "mrc",
+        kinds.choice("mrc", "mrcz", "zarr"),
+        "beside the movie",
+        "how --volume is written: mrc (MRC2014), mrcz (compressed; needs mrc2movie[mrcz]) or zarr (OME-Zarr, a "
+        "directory, in several resolutions; needs mrc2movie[zarr])",
+    )
+    zarr_version: Literal["0.5", "0.4"] = _option(
+        "0.5",
+        kinds.choice("0.5", "0.4"),
+        "beside the movie",
+        "the version of OME-Zarr: 0.5 (Zarr 3) or 0.4 (Zarr 2), for older viewers",
+    )
     recursive: bool = _option(
         False, kinds.flag(), "batch", "also convert the files of all sub-directories, mirrored in OUTPUT_DIR"
     )
@@ -345,7 +369,10 @@ class Settings:
         "all names of MRC files",
     )
     overwrite: bool = _option(
-        False, kinds.flag(), "batch", "make every movie anew, and replace files that are not ours"
+        False,
+        kinds.flag(),
+        "batch",
+        "make every movie anew, and replace files that are not ours, but for volumes: those may be data",
     )
     dry_run: bool = _option(False, kinds.flag(), "batch", "say what would be done for each file, and touch nothing")
     jobs: int | None = _option(
@@ -354,6 +381,21 @@ class Settings:
         "batch",
         "worker threads",
         "the processors that this process may use",
+    )
+    manifest: str | None = _option(
+        None,
+        kinds.text("FILE"),
+        "batch",
+        "at the end, write what became of all inputs to FILE, as JSON for pipelines",
+        "none",
+    )
+    callback: str | None = _option(
+        None,
+        Kind(kinds.http_url, "an http or https address without a user or password", "URL"),
+        "batch",
+        "at the end, send this JSON to URL (POST), with a bearer token from the environment variable "
+        f"{TOKEN_VARIABLE}, where it is set",
+        "none",
     )
     quiet: bool = _option(False, kinds.flag(), "messages", "only warnings and errors", short="-q")
     verbose: bool = _option(

@@ -37,6 +37,14 @@ PLAIN_SUFFIXES = frozenset().union(*(reader.suffixes for reader in READERS))
 COMPRESSION_SUFFIXES = frozenset([".gz", ".bz2", ".xz", ".zst"])
 
 
+def stem_of(name: str) -> str:
+    """``a`` for ``a.mrc`` and ``a.mrc.gz``; ``a.b`` stays, as no file that is read is named so."""
+    plain = Path(name)
+    if plain.suffix.lower() in COMPRESSION_SUFFIXES:
+        plain = Path(plain.stem)
+    return plain.stem if plain.suffix.lower() in PLAIN_SUFFIXES else name
+
+
 def open_volume(path: Path, mode0: Sign = "auto", spool_directory: Path | None = None) -> Volume:
     """Open a file by what its content is, whatever its name.
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +22,8 @@ from mrc2movie.errors import InputError
 from mrc2movie.readers.volume import Description, Load, Section, Volume, VoxelSize
 from mrc2movie.store.spool import Spool
 from mrc2movie.workers import Share
+
+T = TypeVar("T")
 
 _SPOOLED = "the planes along another axis", "show fewer planes (--every, --discard-range)"
 _PIECE_BYTES = 16 * 1024
@@ -130,6 +132,8 @@ def _turned(description: Description, axis: Literal["x", "y"]) -> Description:
         description,
         shape=(rows, sections, columns) if axis == "y" else (columns, sections, rows),
         voxel_size_A=_turned_size(description.voxel_size_A, axis),
+        axes=_turned_three(description.axes, axis),
+        origin_A=_turned_three(description.origin_A, axis),
         row0_at_bottom=True,
         tilts=None,
         other_tilts=(),
@@ -140,8 +144,12 @@ def _turned_size(size: VoxelSize | None, axis: Literal["x", "y"]) -> VoxelSize |
     if size is None:
         return None
     x, y, z = size
-    if z is None:
-        return None
+    return None if z is None else _turned_three((x, y, z), axis)
+
+
+def _turned_three(three: tuple[T, T, T], axis: Literal["x", "y"]) -> tuple[T, T, T]:
+    """What belongs to (columns, rows, sections) of the planes, from what belongs to those of the volume."""
+    x, y, z = three
     return (x, z, y) if axis == "y" else (y, z, x)
 
 

@@ -23,6 +23,9 @@ VolumeKind: TypeAlias = Literal[
 ]
 
 
+Axis: TypeAlias = Literal["x", "y", "z"]
+AXES: tuple[Axis, Axis, Axis] = ("x", "y", "z")
+
 VoxelSize: TypeAlias = tuple[float, float, float | None]
 """In Å along three directions; the last is None where only the first two are known."""
 
@@ -78,6 +81,8 @@ class Description:
         voxel_size_is_bare: Whether it is exactly 1 Å in the header and nowhere else: most programs write that where
             they know none.
         header: What the record keeps of the header: names and JSON values.
+        axes: The directions that columns, rows and sections follow.
+        origin_A: Where the first voxel lies along (columns, rows, sections).
         storage: How the format keeps it: names and values in words.
         kind: What the sections are, as far as the file tells.
         kind_by_name: Whether its name tells that: headers often tell it wrongly.
@@ -95,6 +100,8 @@ class Description:
     voxel_size_A: VoxelSize | None
     header: dict[str, object]
     voxel_size_is_bare: bool = False
+    axes: tuple[Axis, Axis, Axis] = AXES
+    origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0)
     kind: VolumeKind = "image stack"
     kind_by_name: bool = False
     tilts: Tilts | None = None

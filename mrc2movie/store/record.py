@@ -5,10 +5,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mrc2movie.errors import OutputError, saying
 from mrc2movie.picture.quality import Signal
+from mrc2movie.readers.volume import VolumeKind, VoxelSize
 from mrc2movie.store.artifact import Artifact
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim
 from mrc2movie.store.files import FileStamp, make_directory, move_into_place
@@ -91,6 +92,9 @@ class Record(Made):
     Attributes:
         preset: The one that shaped it, if any; with ``auto`` the one that was found.
         header: What the reader made of the input's header.
+        kind: What the sections are.
+        shape: (sections, rows, columns) of the input.
+        voxel_size_A: Along (columns, rows, sections), as it was used.
         grey_range: [low, high].
         sections: Section numbers in the order of their first appearance, counted from 0 in file order.
         section_means: The mean of each section shown, in the order of `sections`, from regular rows, before
@@ -106,6 +110,9 @@ class Record(Made):
 
     preset: str | None
     header: dict[str, object]
+    kind: VolumeKind
+    shape: tuple[int, int, int]
+    voxel_size_A: VoxelSize | None
     grey_range: tuple[float, float]
     sections: Sequence[int] = field(repr=False)
     section_means: tuple[float | None, ...] = field(repr=False)
@@ -194,6 +201,14 @@ def load(movie: Path) -> Made | Unusable | None:
         return None
     except (OSError, ValueError, RecursionError):
         return _CANNOT_BE_READ
+
+
+def all_kept(movie: Path) -> dict[str, Any]:
+    """All that the record of a movie keeps, as it stands there; nothing where it cannot be read."""
+    try:
+        return _typed(json.loads(record_path(movie).read_text(encoding="ascii")), dict)
+    except (OSError, ValueError, RecursionError):
+        return {}
 
 
 _CANNOT_BE_READ = Unusable("its record cannot be read")

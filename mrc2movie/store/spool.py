@@ -3,6 +3,7 @@
 import os
 import threading
 from array import array
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -48,6 +49,16 @@ class PositionedFile:
         done = 0
         while done < len(data):
             done += self._write_some(offset + done, data[done:])
+
+    def let_go(self, offset: int, length: int) -> None:
+        """Let the system write out a part of the file now, and keep in memory nothing of it that is on the disk.
+
+        That is for large files that nobody will read soon: the memory is used again, and the last flush is short. To
+        get memory for a gigabyte can take longer than to make it.
+        """
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):  # a hint
+                os.posix_fadvise(self._descriptor, max(0, offset), length, os.POSIX_FADV_DONTNEED)
 
     def _read_some(self, offset: int, buffer: memoryview) -> int:
         if hasattr(os, "preadv"):

@@ -1,32 +1,30 @@
 """Pictures beside the movie, a thumbnail and a contact sheet, made of the frames that pass by."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mrc2movie.errors import saying
-from mrc2movie.options.codecs import FORMATS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.filters import Shrink
 from mrc2movie.picture.labels import in_degrees, label_font, text_stamp
 from mrc2movie.picture.render import Frame, enlarged, enlargement
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description, Section
-from mrc2movie.store.artifact import Artifact, HiddenArtifact
+from mrc2movie.store.artifact import HiddenArtifact
 from mrc2movie.store.claim import Claim
-from mrc2movie.store.files import FileStamp
 from mrc2movie.store.names import fitting
-from mrc2movie.store.record import Made, Unusable, load
 from mrc2movie.writers.product import Part, Product, Work
 
 CONTACT_SHEET = ".contact"
 """What its name has behind that of the movie."""
 
-_SUFFIXES = {"thumbnail": ".png", "contact_sheet": f"{CONTACT_SHEET}.png"}
+PICTURE_SUFFIXES = {"thumbnail": ".png", "contact_sheet": f"{CONTACT_SHEET}.png"}
+"""What the names of all pictures have behind that of the movie, by the name of their option."""
+
 _CELLS = 20
 _CELL_SIDE = 240
 _SEEN = 256
@@ -38,75 +36,11 @@ _PROPORTION = 4 / 3
 
 def picture_paths(movie: Path, settings: Settings) -> Mapping[str, Path]:
     """The pictures that are wanted beside a movie, by the name of their option."""
-    return {option: path for option, path in _all_picture_paths(movie).items() if getattr(settings, option)}
-
-
-def _all_picture_paths(movie: Path) -> Mapping[str, Path]:
-    return {option: movie.with_name(fitting(movie.stem, suffix)) for option, suffix in _SUFFIXES.items()}
-
-
-def recorded_as(path: Path) -> Sequence[Made | Unusable]:
-    """The records that know a picture, or may have: movies of one name and several formats have it together."""
-    movies = (
-        path.with_name(f"{path.name.removesuffix(suffix)}.{container}")
-        for suffix in _SUFFIXES.values()
-        if path.name.endswith(suffix)
-        for container in FORMATS
-    )
-    return [found for movie in movies if (found := load(movie)) and knows(found, path.name)]
-
-
-def knows(found: Made | Unusable, picture: str) -> bool:
-    """Whether a record knows a picture by its name, or may have known it."""
-    return isinstance(found, Unusable) or any(each.file.name == picture for each in found.pictures)
-
-
-def why_not_beside(movie: Path, settings: Settings, made: Made) -> str | None:
-    """Which picture is wanted beside a movie and not there as it is wanted, in words; None if none is.
-
-    Args:
-        movie: The movie.
-        settings: Which pictures are wanted.
-        made: What its record keeps.
-    """
-    for option, path in picture_paths(movie, settings).items():
-        if path.exists():
-            wanted = Artifact(option, getattr(settings, option), FileStamp.of(path))
-            if wanted in made.pictures or any(
-                wanted in each.pictures for each in recorded_as(path) if isinstance(each, Made)
-            ):
-                continue
-        return f"no {option.replace('_', ' ')} like this yet"
-    return None
-
-
-def pictures_left(
-    found: Made | Unusable | None,
-    movie: Path,
-    source: Path | None,
-    settings: dict[str, object],
-    made_anew: Collection[Artifact],
-) -> tuple[Artifact, ...]:
-    """Those beside a movie that stay as they are while the movie is made anew: they stay ours, and can be replaced.
-
-    Args:
-        found: The record of the movie as it was.
-        movie: The movie as it was.
-        source: What it was made from; None where that is no file.
-        settings: The options that will have shaped it.
-        made_anew: The other pictures.
-    """
-    options = {picture.option for picture in made_anew}
-    if isinstance(found, Unusable):  # it may have kept any of them
-        return tuple(
-            Artifact(option, None, FileStamp.of(path))
-            for option, path in _all_picture_paths(movie).items()
-            if option not in options and path.is_file()
-        )
-    left = [picture for picture in found.pictures if picture.option not in options] if found else []
-    if left and found and source and movie.exists() and found.why_not_up_to_date(movie, source, settings) is None:
-        return tuple(left)
-    return tuple(replace(picture, value=None) for picture in left)
+    return {
+        option: movie.with_name(fitting(movie.stem, suffix))
+        for option, suffix in PICTURE_SUFFIXES.items()
+        if getattr(settings, option)
+    }
 
 
 class Stills(Product):

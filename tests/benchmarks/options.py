@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from speed import CORES, Bounds, Scratch, make, warm
 
 from mrc2movie.picture.labels import label_font, put_text
+from mrc2movie.store.files import remove
 
 SHAPE = (256, 1024, 1024)
 """Of a volume of 1 GB in float32, which is the type of most tomograms."""
@@ -76,10 +77,11 @@ def _small_pictures(sections: Sections) -> None:
 
 @dataclass(frozen=True)
 class Contest:
-    """An option against the plain conversion.
+    """An option against the conversion without it.
 
     Attributes:
         words: As typed.
+        beside: Other options, which both have.
         at_most: Bound on the ratio of times, where there is one.
         arithmetic: What the option computes; None where only the ratio counts.
         passes: How many passes compute it.
@@ -88,6 +90,7 @@ class Contest:
     """
 
     words: tuple[str, ...]
+    beside: tuple[str, ...] = ()
     at_most: float | None = None
     arithmetic: Callable[[Sections], None] | None = None
     passes: int = 1
@@ -96,7 +99,7 @@ class Contest:
     @property
     def name(self) -> str:
         """For the printed lines."""
-        return " ".join(self.words)
+        return " ".join((*self.words, *self.beside))
 
 
 CONTESTS = (
@@ -109,22 +112,27 @@ CONTESTS = (
     Contest(("--label", "section", "--scale-bar", "--pixel-size", "13.6"), arithmetic=_texts),
     Contest(("--thumbnail", "300", "--contact-sheet"), arithmetic=_small_pictures),
     Contest(("--every", "2"), at_most=1),
+    Contest(("--volume", "averaged"), at_most=1.5),
+    Contest(("--volume", "averaged"), beside=("--average", "5"), at_most=1.5),
+    Contest(("--volume", "binned"), beside=("--bin", "2")),
+    Contest(("--volume", "averaged", "--volume-format", "mrcz"), beside=("--average", "5")),
+    Contest(("--volume", "averaged", "--volume-format", "zarr"), beside=("--average", "5")),
     Contest(("--axis", "y"), at_most=3, growth=1.25),
     Contest(("--axis", "x"), at_most=3, growth=1.25),
 )
 
 
 def compare(contest: Contest, source: Path, repeats: int, scratch: Scratch, bounds: Bounds) -> None:
-    """Hold one option against the plain conversion."""
+    """Hold one option against the conversion without it."""
     plain: list[float] = []
     optional: list[float] = []
     for _ in range(repeats):
         for seconds, words in ((plain, ()), (optional, contest.words)):
             warm(source)
-            spent, _, out = scratch.convert(source, *words)
+            spent, _, out = scratch.convert(source, *words, *contest.beside)
             seconds.append(spent)
-            for made in (*out.glob("*.avi"), *out.glob("*.png")):
-                made.unlink()
+            for made in out.glob(f"{source.stem}.*"):
+                remove(made)
     ratio = statistics.median(one / other for one, other in zip(optional, plain, strict=True))
     bounds.hold(contest.name, ratio, "times", at_most=contest.at_most)
     if contest.arithmetic:
@@ -157,7 +165,8 @@ def memory_growth(contests: Sequence[Contest], directory: Path, small: bool, scr
     sources = [make(directory / f"sections_{count}_{size}.mrc", (count, size, size), "int16") for count in (300, 1200)]
     print("\npeak memory of 1200 sections against 300")
     for contest in contests:
-        peaks = [scratch.convert(source, *contest.words, "--playback", "forward")[1] for source in sources]
+        words = (*contest.words, *contest.beside, "--playback", "forward")
+        peaks = [scratch.convert(source, *words)[1] for source in sources]
         bounds.hold(f"{contest.name} ({peaks[0]:.0f} MB)", peaks[1] / peaks[0], "times", at_most=contest.growth)
 
 

@@ -65,6 +65,8 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         row0_at_bottom=not header.row0_is_top,
         voxel_size_A=size.voxel_size_A,
         voxel_size_is_bare=size.is_bare,
+        axes=header.directions,
+        origin_A=header.stored_origin_A,
         storage={
             "dialect": _dialect(container, header),
             "byte order": f"{header.byte_order_name}-endian",

@@ -14,14 +14,16 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
 from mrc2movie.readers.mrc.voxels import MODES, Coding, Layout
-from mrc2movie.readers.volume import VoxelSize
+from mrc2movie.readers.volume import AXES, Axis, VoxelSize
 
 HEADER_BYTES = 1024
 _IMOD_STAMP = 1146047817
 _IMOD_SIGNED_BYTES = 1
+_IMOD_INVERTED_ORIGIN = 4
 _IMOD_PACKED_4BIT = 16
 _MRC2014 = 20140
 _NEVER_COMPUTED = 1e30  # programs leave minimum and maximum at ±1e38, at the wrong way round, or at NaN
+_FARTHEST_A = 1e7  # 1 mm: an origin that is farther away is no origin
 _MRCZ_STEP = 1000
 _MRCZ_CODECS = {1: "blosclz", 2: "lz4", 3: "lz4hc", 4: "snappy", 5: "zlib", 6: "zstd"}
 
@@ -60,6 +62,7 @@ class Header:
         sign_reason: Why integers are read as signed or unsigned, where that is a question; else empty.
         extended_bytes: Length of the extended header.
         voxel_size_A: (x, y, z) in Å; None for each where cell or sampling make no sense.
+        origin_A: Where the first voxel lies, (x, y, z) in Å.
         axes: mapc, mapr, maps.
         ispg: Space group, or 0, 1 or 401: images, a volume, volumes.
         mz: Sections of one volume, as the header says.
@@ -82,6 +85,7 @@ class Header:
     sign_reason: str
     extended_bytes: int
     voxel_size_A: tuple[float | None, float | None, float | None]
+    origin_A: tuple[float, float, float]
     axes: tuple[int, int, int]
     ispg: int
     mz: int
@@ -110,6 +114,18 @@ class Header:
         """The voxel size along (columns, rows, sections), which need not be x, y and z; None without a pixel size."""
         column, row, section = (self.voxel_size_A[axis] for axis in _directions(self.axes))
         return (column, row, section) if column and row else None
+
+    @property
+    def directions(self) -> tuple[Axis, Axis, Axis]:
+        """The directions that columns, rows and sections follow."""
+        column, row, section = _directions(self.axes)
+        return AXES[column], AXES[row], AXES[section]
+
+    @property
+    def stored_origin_A(self) -> tuple[float, float, float]:
+        """Where the first voxel lies along (columns, rows, sections), in Å."""
+        column, row, section = _directions(self.axes)
+        return self.origin_A[column], self.origin_A[row], self.origin_A[section]
 
     @property
     def is_mrcz(self) -> bool:
@@ -149,6 +165,7 @@ class _Raw:
     byte_order: ByteOrder
     size: tuple[int, int, int]
     mode: int
+    start: tuple[int, int, int]
     sampling: tuple[int, int, int]
     cell: tuple[float, float, float]
     axes: tuple[int, int, int]
@@ -161,6 +178,7 @@ class _Raw:
     nint: int
     nreal: int
     imod_flags: int | None
+    origin: tuple[float, float, float]
     map: bytes
     machst: bytes
     label_count: int
@@ -222,12 +240,13 @@ def _unpack(raw: bytes, byte_order: ByteOrder) -> _Raw:
     fields = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(byte_order), count=1)[0]
     nint, nreal = struct.unpack_from(byte_order + "2h", raw, 128)
     stamp, flags = struct.unpack_from(byte_order + "2i", raw, 152)
-    cell = fields["cella"]
+    cell, origin = fields["cella"], fields["origin"]
     label_count = int(fields["nlabl"])
     return _Raw(
         byte_order=byte_order,
         size=(int(fields["nx"]), int(fields["ny"]), int(fields["nz"])),
         mode=int(fields["mode"]),
+        start=(int(fields["nxstart"]), int(fields["nystart"]), int(fields["nzstart"])),
         sampling=(int(fields["mx"]), int(fields["my"]), int(fields["mz"])),
         cell=(float(cell["x"]), float(cell["y"]), float(cell["z"])),
         axes=(int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
@@ -240,6 +259,7 @@ def _unpack(raw: bytes, byte_order: ByteOrder) -> _Raw:
         nint=nint,
         nreal=nreal,
         imod_flags=flags if stamp == _IMOD_STAMP else None,
+        origin=(float(origin["x"]), float(origin["y"]), float(origin["z"])),
         map=bytes(fields["map"]),
         machst=bytes(fields["machst"]),
         label_count=label_count,
@@ -295,7 +315,8 @@ def parse_header(raw: bytes, file_size: int, sign: Sign = "auto", *, size_is_kno
         layout=found.layout(dtype),
         sign_reason=sign_reason,
         extended_bytes=extended_bytes,
-        voxel_size_A=_voxel_size(found),
+        voxel_size_A=(size := _voxel_size(found)),
+        origin_A=_origin(found, size),
         axes=found.axes,
         ispg=found.ispg,
         mz=found.sampling[2],
@@ -370,9 +391,10 @@ def _is_mrc2014(nversion: int) -> bool:
 
 
 def _voxel_size(found: _Raw) -> tuple[float | None, float | None, float | None]:
+    column, row, section = _directions(found.axes)
     # MRCZ leaves the sampling at 0: its cell is that of the whole volume.
-    sampling = list(found.size if found.is_mrcz else found.sampling)
-    column, _, section = _directions(found.axes)
+    whole = dict(zip((column, row, section), found.size, strict=True))
+    sampling = [whole[axis] for axis in range(3)] if found.is_mrcz else list(found.sampling)
     count = found.size[2]
     if sampling[section] == 1 and sampling[column] > 0:
         # One step for a stack of images, whose cell is one voxel deep; or by mistake, for a whole volume.
@@ -384,6 +406,20 @@ def _voxel_size(found: _Raw) -> tuple[float | None, float | None, float | None]:
         for length, steps in zip(found.cell, sampling, strict=True)
     )
     return x, y, z
+
+
+def _origin(found: _Raw, size: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
+    """The header's origin; where it has none, as in ChimeraX, the place of the first voxel in the sampling.
+
+    IMOD's own files keep it with the other sign, unless a flag or the version says otherwise.
+    """
+    if found.map[:3] == b"MAP" and any(found.origin) and all(abs(length) < _FARTHEST_A for length in found.origin):
+        own = found.imod_flags is not None and not found.imod_flags & _IMOD_INVERTED_ORIGIN
+        x, y, z = (-length if own and not _is_mrc2014(found.nversion) else length for length in found.origin)
+        return x, y, z
+    start = dict(zip(_directions(found.axes), found.start, strict=True))
+    x, y, z = (start[axis] * (length or 0.0) for axis, length in enumerate(size))
+    return (x, y, z) if max(abs(x), abs(y), abs(z)) < _FARTHEST_A else (0.0, 0.0, 0.0)
 
 
 def printable_text(raw: bytes) -> str:

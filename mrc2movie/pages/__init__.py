@@ -1,0 +1,1 @@
+"""What is said of many movies at once, from their records."""
