@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from mrc2movie.batch.report import NOT_WELL, Job, Outcome, Report, RunProgress, Status, place_of
 from mrc2movie.conversion.passes import Passes
 from mrc2movie.errors import saying
-from mrc2movie.logfile import open_log
+from mrc2movie.logfile import appending_alone, open_log
 from mrc2movie.options.settings import Settings
 from mrc2movie.store.names import printable
 from mrc2movie.version import __version__
@@ -28,6 +28,8 @@ logger = logging.getLogger("mrc2movie.console")
 _ROWS_AT_MOST = 40
 _CLOCK_SECONDS = 1.0
 """So often bars are drawn anew, where no section does it."""
+_LOCK_SECONDS = 1.0
+"""The longest wait of a run for others that write into its log."""
 _SIGN_OF_LIFE_SECONDS = 60.0
 """So often a line says, where there are no bars, how far each file is."""
 
@@ -59,6 +61,7 @@ class _LogFile(logging.StreamHandler[TextIO]):
         self._reported = False
         self._header = header
         self._held = [header]
+        self._patience = _LOCK_SECONDS
 
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "nothing_done", False):
@@ -71,11 +74,17 @@ class _LogFile(logging.StreamHandler[TextIO]):
             self._write_held()
         else:
             self._write_held()
-            super().emit(record)
+            self._append(record)
 
     def _write_held(self) -> None:
         held, self._held = self._held, []
         for record in held:
+            self._append(record)
+
+    def _append(self, record: logging.LogRecord) -> None:
+        with appending_alone(self.stream, self._patience) as alone:
+            if not alone:
+                self._patience = 0.0
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -180,7 +189,13 @@ class FirstLine(RunProgress):
     def run_begins(self, jobs: int, threads: int) -> None:
         """Log how many files there are, and how many threads."""
         if jobs > 1:
-            logger.info("%s, %s", _counted(jobs, "file"), _counted(threads, "thread"), extra={"begins_run": True})
+            counts = [_counted(jobs, "file"), *([_counted(threads, "thread")] if threads else [])]
+            logger.info("%s", ", ".join(counts), extra={"begins_run": True})
+
+
+def show_share(shard: str, files: int, of_all: int) -> None:
+    """Log which share of the files this run has."""
+    logger.info("share %s: %d of %s", shard, files, _counted(of_all, "file"), extra={"begins_run": True})
 
 
 class Lines(RunProgress):

@@ -3,15 +3,23 @@
 import os
 import re
 import stat
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from mrc2movie.errors import OutputError, UsageError, about, not_written
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _HEADER = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO mrc2movie ")
 """What the first line of every log begins with."""
 _HEADER_BYTES = 64
+_PAUSE_SECONDS = 0.002
 
 
 def open_log(path: Path, is_named: bool) -> TextIO:
@@ -79,3 +87,36 @@ def _share(descriptor: int, directory: Path) -> None:
         with suppress(OSError, AttributeError):  # AttributeError: Windows
             os.fchown(descriptor, -1, wanted.st_gid)  # fails where we are not of this group: then it stays ours
             os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | wanted.st_mode & 0o060)
+
+
+@contextmanager
+def appending_alone(log: TextIO, seconds: float) -> Iterator[bool]:
+    """Keep other processes from appending to a log meanwhile.
+
+    NFS has no appending: a client finds the end and writes there, so that lines of two machines would take the same
+    place, see open(2). A lock keeps them apart.
+
+    Args:
+        log: Open to append.
+        seconds: The longest wait for the lock: its holder may have been stopped.
+
+    Yields:
+        Whether it is kept: there are file systems without locks.
+    """
+    end = time.monotonic() + seconds
+    is_locked = False
+    with suppress(OSError):
+        while fcntl and not is_locked:
+            try:
+                fcntl.lockf(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_locked = True
+            except (BlockingIOError, PermissionError):  # another process holds it
+                if time.monotonic() > end:
+                    break
+                time.sleep(_PAUSE_SECONDS)
+    try:
+        yield is_locked
+    finally:
+        if is_locked:
+            with suppress(OSError):
+                fcntl.lockf(log, fcntl.LOCK_UN)

@@ -11,6 +11,8 @@
    FAULT_SHORT  or writes only half of what it is given
    FAULT_ONCE   and then no more
    FAULT_MARK   a file that is made when it begins
+   FAULT_NFS    a part of the paths of files to which is appended as clients of NFS do: they find the end, and write there
+                a little later
    FAULT_LOG    a file that gets a line for each call: call, path, and for a renaming the new path, with tabs between */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -84,6 +86,23 @@ static void note_on(const char *call, int descriptor) {
     if (getenv("FAULT_LOG")) note(call, path_of(descriptor, path), "");
 }
 
+static ssize_t append_as_nfs_does(int descriptor, const void *data, size_t size) {
+    int flags = fcntl(descriptor, F_GETFL);
+    off_t end = lseek(descriptor, 0, SEEK_END);
+    struct timespec later = {0, 2000000};
+    nanosleep(&later, NULL);
+    fcntl(descriptor, F_SETFL, flags & ~O_APPEND);
+    ssize_t written = pwrite(descriptor, data, size, end);
+    fcntl(descriptor, F_SETFL, flags);
+    return written;
+}
+
+static int is_appended_to_over_nfs(int descriptor) {
+    char path[4096];
+    const char *match = getenv("FAULT_NFS");
+    return match && (fcntl(descriptor, F_GETFL) & O_APPEND) && path_of(descriptor, path) && strstr(path, match);
+}
+
 #define REAL(name) static __typeof__(&name) real; if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 #define ON_DESCRIPTOR(call, amount, type, name, parameters, arguments) \
     type name parameters { REAL(name); if (fault_on(call, descriptor, amount)) return -1; return real arguments; }
@@ -95,7 +114,9 @@ static void note_on(const char *call, int descriptor) {
 #define WRITING(name, parameters, arguments) \
     ssize_t name parameters { REAL(name); if (fault_on("write", descriptor, size)) return -1; \
         if (broken && size > 1 && getenv("FAULT_SHORT")) size /= 2; \
-        note_on("write", descriptor); return real arguments; }
+        note_on("write", descriptor); \
+        if (is_appended_to_over_nfs(descriptor)) return append_as_nfs_does(descriptor, data, size); \
+        return real arguments; }
 
 WRITING(write, (int descriptor, const void *data, size_t size), (descriptor, data, size))
 WRITING(pwrite64, (int descriptor, const void *data, size_t size, off64_t offset), (descriptor, data, size, offset))

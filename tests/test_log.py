@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from faults import COMMAND, closing_line, installed, stacks
+from faults import COMMAND, closing_line, faulty, installed, stacks, started
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has neither pipes nor groups")
 
@@ -166,3 +166,25 @@ def test_a_log_of_another_user_does_not_keep_the_movies_from_being_made(tmp_path
     assert result.stderr.splitlines()[0] == why
     assert closing_line(result) == "1 converted"
     assert log.read_bytes() == b""
+
+
+def test_runs_on_several_machines_append_whole_lines_to_one_log_on_nfs(tmp_path: Path) -> None:
+    source, out = stacks(tmp_path / "in", 20), tmp_path / "out"
+    out.mkdir()
+    env = faulty("none", "", nfs="mrc2movie.log")
+    shards = [started(source, out, "--shard", f"{number}/2", "--jobs", "1", env=env) for number in (1, 2)]
+    assert [process.wait(120) for process in shards if process.communicate()] == [0, 0]
+    lines = (out / "mrc2movie.log").read_text().splitlines()
+    assert sum(line.endswith(" of 20 files") for line in lines) == 2
+    assert sum(" frames of " in line for line in lines) == 20
+    assert sum(line.count(" INFO ") + line.count(" DEBUG ") for line in lines) == len(lines)
+
+
+def test_a_stopped_process_that_holds_the_lock_of_a_log_keeps_no_run_waiting(tmp_path: Path) -> None:
+    import fcntl
+
+    source, out, log = stacks(tmp_path / "in", 1), tmp_path / "out", tmp_path / "log"
+    with log.open("w") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        assert installed(source, out, "--log", log, "--quiet").returncode == 0
+    assert " frames of " in log.read_text()

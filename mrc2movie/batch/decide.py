@@ -24,6 +24,8 @@ from mrc2movie.writers.beside import (
 
 _CRASHES = 2
 """So many runs may crash while they convert a file before it is skipped."""
+_LOST = 3
+"""So many turns of a run, on workers of a scheduler for instance, may be lost while they convert a file."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,18 @@ def _why_to_make(job: Job, settings: Settings, found: Made | Unusable | None) ->
 def may_crash(job: Job, settings: Settings) -> bool:
     """Whether a run crashed while this file was under way: with another beside it nobody would know which it was."""
     return has_crashes(job.target.parent) and bool(crashes(job.target, attempt_of(job, settings)))
+
+
+def refuse_if_lost(job: Job, lost: int) -> None:
+    """Refuse a file that has ended too many processes, by the lack of memory for instance.
+
+    Raises:
+        InputError: So many were lost while they converted it.
+    """
+    if lost >= _LOST:
+        with about(job.source):
+            what = f"is given up, since {lost} workers were lost while they converted it"
+            raise InputError(what, "give them more memory, or fewer threads; the same command tries again")
 
 
 def attempt_of(job: Job, settings: Settings) -> str:

@@ -115,7 +115,7 @@ class Report:
     def counts(self) -> str:
         """How many came out in which way: ``3 converted, 1 failed``."""
         found = ((self.count(status), status.value) for status in Status)
-        return ", ".join(f"{count} {words}" for count, words in found if count)
+        return ", ".join(f"{count} {words}" for count, words in found if count) or "no files"
 
     def __repr__(self) -> str:
         return f"<Report: {self.counts}>"
@@ -142,7 +142,7 @@ class RunProgress:
     """Called as a run goes on, from any of its threads, but never twice at once for one job; this one does nothing."""
 
     def run_begins(self, jobs: int, threads: int) -> None:
-        """So many jobs will be done by so many worker threads."""
+        """So many jobs will be done by so many worker threads; 0 where these are still to come."""
 
     def job_begins(self, job: Job, position: int, jobs: int) -> None:
         """Job number `position`, counted from 0, of `jobs` begins."""

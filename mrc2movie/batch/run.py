@@ -1,6 +1,7 @@
 """The loop over the jobs of a run."""
 
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -11,10 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from mrc2movie.batch.decide import attempt_of, decide, links_between, may_crash
+from mrc2movie.batch.cluster import Cluster
+from mrc2movie.batch.decide import attempt_of, decide, links_between, may_crash, refuse_if_lost
 from mrc2movie.batch.pipeline import tell_pipelines
 from mrc2movie.batch.plan import plan
 from mrc2movie.batch.report import Job, Message, Outcome, Report, RunProgress, Status, place_of
+from mrc2movie.batch.scheduler import connected
+from mrc2movie.batch.shards import share_of
 from mrc2movie.conversion.convert import check_head, convert_claimed
 from mrc2movie.conversion.sections import SectionProgress
 from mrc2movie.errors import (
@@ -33,6 +37,7 @@ from mrc2movie.processors import available_processors
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, forget_crashes, remove_what_dead_runs_left
 from mrc2movie.store.files import entries_of, identity_of, make_directories
 from mrc2movie.store.record import refuse_directory_of_another_user
+from mrc2movie.store.turn import Turn, slurm_turn
 from mrc2movie.version import __version__
 from mrc2movie.workers import Share, Workers
 from mrc2movie.writers import encodes_in_workers
@@ -60,7 +65,8 @@ def convert_directory(
         progress: Its methods are called as the run goes on; True shows a bar of ``tqdm.auto``.
 
     Raises:
-        UsageError: Nothing to convert, or an option cannot work here; nothing was done.
+        UsageError: Nothing to convert, an option cannot work here, or the scheduler or its workers cannot be used;
+            nothing was done.
     """
     settings = settings or Settings()
     if progress is True:
@@ -68,22 +74,53 @@ def convert_directory(
 
         progress = AutoBar()
     sources = [source] if isinstance(source, (str, Path)) else source
-    jobs = plan([Path(each) for each in sources], Path(output_directory), settings)
-    return run(jobs, settings, progress or RunProgress())
+    jobs = share_of(plan([Path(each) for each in sources], Path(output_directory), settings), settings.shard)
+    with connected(jobs, settings) as cluster:
+        return run(jobs, settings, progress or RunProgress(), cluster)
 
 
-def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress) -> Report:
-    """Do the jobs, several at once, and report them in order.
+def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress, cluster: Cluster | None = None) -> Report:
+    """Do the jobs, several at once, and report them in order: here, or on the workers of a scheduler.
 
-    While one file is written, verified and flushed, the next ones are already measured and converted. All share one
-    pool of workers, which prefers the earliest file. A disk that is full ends the run: every other movie would fail as
-    well.
+    A disk that is full ends the run: every other movie would fail as well.
     """
     begin = time.perf_counter()
-    outcomes: list[Outcome] = []
-    full = False
     unmade = {} if settings.dry_run else _prepare(jobs, settings)
+    do = _here if cluster is None else partial(_on, cluster)
+    outcomes = do(jobs, settings, progress, unmade)
+    problems = () if settings.dry_run else tell_pipelines(outcomes, settings)
+    return Report(outcomes, time.perf_counter() - begin, problems)
+
+
+def _on(
+    cluster: Cluster,
+    jobs: Sequence[Job],
+    settings: Settings,
+    progress: RunProgress,
+    unmade: Mapping[Path, OutputError],
+) -> tuple[Outcome, ...]:
+    """Do the jobs on the workers of a scheduler: each is a task that calls `convert_job`."""
+    progress.run_begins(len(jobs), cluster.threads)
+    jobs = [_absolute(job) for job in jobs]
+    arriving = cluster.outcomes(jobs, settings, convert_job, files_at_once, unmade)
+    return _report(jobs, arriving, cluster.cancel, progress)
+
+
+def _absolute(job: Job) -> Job:
+    source, target, directory = (path.absolute() for path in (job.source, job.target, job.output_directory))
+    return replace(job, source=source, target=target, output_directory=directory)
+
+
+def _here(
+    jobs: Sequence[Job], settings: Settings, progress: RunProgress, unmade: Mapping[Path, OutputError]
+) -> tuple[Outcome, ...]:
+    """Do the jobs in this process.
+
+    While one file is written, verified and flushed, the next ones are already measured and converted. All share one
+    pool of workers, which prefers the earliest file.
+    """
     made: dict[tuple[int, int], Path] = {}
+    turn = slurm_turn(os.environ)
     with Workers(settings.jobs or available_processors()) as workers:
 
         def work(position: int) -> Outcome:
@@ -91,36 +128,58 @@ def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress) -> Repor
             progress.job_begins(job, position, len(jobs))
             section_done = partial(progress.section_done, job)
             why_not = unmade.get(job.output_directory)
-            return convert_job(job, settings, workers.share(position), section_done, why_not, made)
+            return convert_job(job, settings, workers.share(position), section_done, why_not, made, turn)
 
         progress.run_begins(len(jobs), workers.count)
-        with closing(_in_order(jobs, work, settings, workers)) as arriving:
-            for position, outcome in enumerate(arriving):
-                if outcome.job.remark:
-                    logger.info("%s", outcome.job.remark)
-                if full and outcome.status is not Status.CONVERTED:
-                    outcome = Outcome(outcome.job, Status.NOT_BEGUN)  # stopped, or failed for the same reason
-                else:
-                    _log(outcome, place_of(position, len(jobs)))
-                progress.job_ends(outcome)
-                outcomes.append(replace(outcome, messages=()))
-                if outcome.disk_full:
-                    full = True
-                    workers.cancel()
-    for job in jobs[len(outcomes) :]:
-        outcomes.append(Outcome(job, Status.NOT_BEGUN))
-        progress.job_ends(outcomes[-1])
+        return _report(jobs, _in_order(jobs, work, settings, workers), workers.cancel, progress)
+
+
+def _report(
+    jobs: Sequence[Job],
+    arriving: Generator[tuple[int, Outcome], None, None],
+    cancel: Callable[[], None],
+    progress: RunProgress,
+) -> tuple[Outcome, ...]:
+    """Log and show the outcomes as they arrive.
+
+    Args:
+        jobs: All jobs.
+        arriving: Positions among the jobs, and outcomes.
+        cancel: Lets nothing more begin.
+        progress: What shows them.
+
+    Returns:
+        The outcomes of all jobs, in their order.
+    """
+    outcomes: dict[int, Outcome] = {}
+    full = False
+    with closing(arriving):
+        for position, outcome in arriving:
+            if outcome.job.remark:
+                logger.info("%s", outcome.job.remark)
+            if full and outcome.status is not Status.CONVERTED:
+                outcome = Outcome(outcome.job, Status.NOT_BEGUN)  # stopped, or failed for the same reason
+            else:
+                _log(outcome, place_of(position, len(jobs)))
+            progress.job_ends(outcome)
+            outcomes[position] = replace(outcome, messages=())
+            if outcome.disk_full:
+                full = True
+                cancel()
+    for position, job in enumerate(jobs):
+        if position not in outcomes:
+            outcomes[position] = Outcome(job, Status.NOT_BEGUN)
+            progress.job_ends(outcomes[position])
     if full:
-        left = sum(outcome.status is Status.NOT_BEGUN for outcome in outcomes)
+        left = sum(outcome.status is Status.NOT_BEGUN for outcome in outcomes.values())
         logger.error("stopped, since the disk is full (%d not begun); the same command again carries on", left)
-    problems = () if settings.dry_run else tell_pipelines(outcomes, settings)
-    return Report(tuple(outcomes), time.perf_counter() - begin, problems)
+    return tuple(outcomes[position] for position in range(len(jobs)))
 
 
 _MOST_FILES = 10
 
 
-def _files_at_once(settings: Settings, workers: int) -> int:
+def files_at_once(settings: Settings, workers: int) -> int:
     """How many files are under way: one more than there are workers, so that none waits for the end of a file.
 
     One, where the encoder of a movie works outside of the workers, or where there is one worker: no more processors are
@@ -136,8 +195,8 @@ _BYTES_A_FILE = 512 * 2**20
 
 def _in_order(
     jobs: Sequence[Job], work: Callable[[int], Outcome], settings: Settings, workers: Workers
-) -> Generator[Outcome, None, None]:
-    """Yield the outcome of each job, in order, while the next ones are under way.
+) -> Generator[tuple[int, Outcome], None, None]:
+    """Yield the position and the outcome of each job, in order, while the next ones are under way.
 
     Args:
         jobs: What is to be done; after `Workers.cancel` nothing more of it is begun.
@@ -145,14 +204,19 @@ def _in_order(
         settings: How many files may be under way, and what is made of each.
         workers: Cancelled on any exit.
     """
-    at_once = _files_at_once(settings, workers.count)
+    at_once = files_at_once(settings, workers.count)
     if at_once == 1 or len(jobs) == 1:  # in this thread, where a profiler sees it
         for position in range(len(jobs)):
             if workers.cancelled:
                 return
-            yield work(position)
+            yield position, work(position)
         return
-    under_way: deque[tuple[set[Place], Future[Outcome]]] = deque()
+    under_way: deque[tuple[set[Place], int, Future[Outcome]]] = deque()
+
+    def earliest() -> tuple[int, Outcome]:
+        _, position, future = under_way.popleft()
+        return position, future.result()
+
     with ThreadPoolExecutor(at_once, thread_name_prefix="mrc2movie file") as files:
         try:
             for position, job in enumerate(jobs):
@@ -161,16 +225,16 @@ def _in_order(
                 while (
                     len(under_way) == at_once
                     or (alone and under_way)
-                    or not all(places.isdisjoint(other) for other, _ in under_way)
+                    or not all(places.isdisjoint(other) for other, *_ in under_way)
                 ):
-                    yield under_way.popleft()[1].result()
+                    yield earliest()
                 if workers.cancelled:
                     break
-                under_way.append((places, files.submit(work, position)))
+                under_way.append((places, position, files.submit(work, position)))
                 if alone:
-                    yield under_way.popleft()[1].result()
+                    yield earliest()
             while under_way:
-                yield under_way.popleft()[1].result()
+                yield earliest()
         finally:
             workers.cancel()
 
@@ -227,6 +291,7 @@ def convert_job(
     progress: SectionProgress,
     unmade: OutputError | None,
     made: dict[tuple[int, int], Path],
+    turn: Turn | None = None,
 ) -> Outcome:
     """Do one job; whatever is wrong with it becomes its outcome.
 
@@ -237,6 +302,7 @@ def convert_job(
         progress: Called after each section.
         unmade: Why the output directory cannot be made, if so.
         made: Gets the movie, by its identity: the inputs of those that this run has made.
+        turn: Of a run that is begun again where it is lost.
     """
     try:
         if unmade:
@@ -247,7 +313,8 @@ def convert_job(
         if decision.status is not Status.PLANNED or settings.dry_run:
             return Outcome(job, decision.status, decision.why)
         _make_directories(job)
-        with about(job.target), Claim(job.target, attempt_of(job, settings)) as claim:
+        with about(job.target), Claim(job.target, attempt_of(job, settings), turn) as claim:
+            refuse_if_lost(job, claim.lost)
             decision = decide(job, settings)  # again: another run may just have made it
             if decision.status is not Status.PLANNED:
                 return Outcome(job, decision.status, decision.why)

@@ -102,6 +102,8 @@ def _run(words: list[str], signals: Signals) -> int:
         require_opencv()
         from mrc2movie.batch.plan import plan, plan_movie
         from mrc2movie.batch.run import run
+        from mrc2movie.batch.scheduler import connected
+        from mrc2movie.batch.shards import share_of
         from mrc2movie.writers import check_codec
 
     if demo is not None:
@@ -112,11 +114,14 @@ def _run(words: list[str], signals: Signals) -> int:
             sources = [make_demo(demo)]
     jobs = plan_movie(sources, output, settings) if movie else plan(sources, output, settings)
     log_file = None if settings.dry_run else Path(settings.log or jobs[0].output_directory / LOG_NAME)
-    with console.logging_to(log_file, settings, words):
+    share = share_of(jobs, settings.shard)
+    with connected(share, settings) as cluster, console.logging_to(log_file, settings, words):
         if config.path:
             logging.getLogger("mrc2movie.cli").info("%s", config.in_words())
+        if settings.shard:
+            console.show_share(settings.shard, len(share), len(jobs))
         with console.showing_progress(settings, as_json) as progress:
-            report = run(jobs, settings, progress)
+            report = run(share, settings, progress, cluster)
         console.show_report(report, settings, log_file)
     return report.exit_status
 

@@ -154,3 +154,12 @@ def labels(value: Any) -> object:
 def thumbnail(value: Any) -> object:
     """The long side of a thumbnail in pixels."""
     return THUMBNAIL_SIZE if value is True else number(int, 16, 4096, "").parse(value)
+
+
+def shard(value: Any) -> object:
+    """``I/N``, which of so many shares, counted from 1; or ``slurm``."""
+    text = str(value)
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if text != "slurm" and not (found and 1 <= int(found[1]) <= int(found[2])):
+        raise ValueError(value)
+    return text

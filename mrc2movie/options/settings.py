@@ -368,6 +368,22 @@ class Settings:
         "convert the files whose name matches, such as '*_rec.mrc'",
         "all names of MRC files",
     )
+    shard: str | None = _option(
+        None,
+        Kind(kinds.shard, "I/N with 1 <= I <= N, or slurm", "I/N|slurm", words={"slurm": "slurm"}),
+        "batch",
+        "convert only share I of N of the files: shares of about equal size, for N nodes that begin the same command; "
+        "slurm takes I and N from the task of a job array",
+        "all files",
+    )
+    scheduler: str | None = _option(
+        None,
+        kinds.text("ADDRESS"),
+        "batch",
+        "let the workers of the Dask scheduler at ADDRESS (tcp://HOST:PORT) convert the files, each file a task, the "
+        "largest first; they need this package and the same paths",
+        "this machine",
+    )
     overwrite: bool = _option(
         False,
         kinds.flag(),

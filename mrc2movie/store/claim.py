@@ -36,6 +36,7 @@ from mrc2movie.errors import DiskFull, LeftToAnotherRun, OutputError, not_writte
 from mrc2movie.interruption import before_the_end
 from mrc2movie.store.files import flush, move_into_place, refuse_directory, remove
 from mrc2movie.store.owner import Owner
+from mrc2movie.store.turn import Turn
 
 RECORD_DIRECTORY = ".mrc2movie"
 _PREFIX = ".mrc2movie-"
@@ -44,6 +45,10 @@ _CLAIM = re.compile(re.escape(_PREFIX) + "([0-9a-f]{16}|new-[0-9a-f]{12})")
 _TEMPORARY = re.compile(r"tmp\w{8}|\.nfs[0-9a-f]+")
 """The names of files without one, where the file system keeps those until they are closed."""
 _CRASH = ".crash"
+_TURN = ".turn"
+_TURN_CHARACTERS = 4096
+_REGULAR = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Opens no link, and waits for nobody at a pipe."""
 _HOLDS_DIRECTORIES = {os.stat, os.unlink, os.rename} <= os.supports_dir_fd and os.listdir in os.supports_fd
 _BEAT_SECONDS = 60.0
 _SILENT_SECONDS = 30 * 60.0
@@ -65,19 +70,23 @@ class Claim:
         target: The movie.
         attempt: Stands for what is tried, in 16 hexadecimal digits; where native code crashes, `crashes` finds it by
             this. Empty where nobody will ask.
+        turn: Of a run that is begun again where it was lost: the claims of the turns before it are no obstacle.
 
     Attributes:
         target: The movie.
         directory: The claim's, where more temporary files may go: it vanishes with what is in it.
         hidden: The unfinished movie, with the target's suffix.
+        lost: So many turns of the run were lost while they made the movie.
 
     Raises:
         LeftToAnotherRun: A run that lives is making the movie.
         OutputError: The directory cannot be written, or something else is in the way.
     """
 
-    def __init__(self, target: Path, attempt: str = "") -> None:
+    def __init__(self, target: Path, attempt: str = "", turn: Turn | None = None) -> None:
         self.target = target
+        self.lost = 0
+        self._turn = turn
         self.directory = _claimed_directory(target)
         self._stem = f"{Owner.me()}-{next(_serial)}"
         self._files: list[Path] = []
@@ -95,6 +104,9 @@ class Claim:
         try:
             refuse_directory(self.target)
             self._take()
+            if self._turn:
+                with saying("the movie cannot be written"):
+                    self.beside(_TURN).write_text(self._turn.as_text(self.lost), encoding="ascii")
             self.hidden = self._for_codecs()
             if self._crash:
                 _crash_file.add(self._crash)
@@ -109,7 +121,8 @@ class Claim:
             for _ in range(_ATTEMPTS):
                 if self._taken():
                     return
-                if owner := _clear(self.directory):
+                self.lost = max(self.lost, lost_turns(self.target, self._turn))
+                if owner := _clear(self.directory, self._turn):
                     advice = "" if owner.is_here else "if it is dead, the same command carries on in half an hour"
                     raise LeftToAnotherRun(f"is being made by another run ({owner.in_words})", advice)
         raise _in_the_way(self.directory, "cannot be replaced")
@@ -294,6 +307,16 @@ def _key(claimed: Path) -> str:
     return claimed.name.removeprefix(_PREFIX)
 
 
+def lost_turns(target: Path, turn: Turn | None) -> int:
+    """How many turns of a run were lost while they made a movie, by the claim that the last one left."""
+    if turn is None:
+        return 0
+    with suppress(OutputError), _found(_claimed_directory(target)) as found:
+        before = found.turn() if found else None
+        return before.lost + 1 if before and turn.follows(before) else 0
+    return 0
+
+
 def living_owner(target: Path) -> Owner | None:
     """The run that is making a movie now, if any; nothing is touched.
 
@@ -304,13 +327,18 @@ def living_owner(target: Path) -> Owner | None:
         return found.living(lambda _: time.time()) if found else None
 
 
-def remove_what_dead_runs_left(directory: Path) -> None:
-    """Remove the claims of runs that have died, whatever their targets; what cannot be removed remains."""
+def remove_what_dead_runs_left(directory: Path, turn: Turn | None = None) -> None:
+    """Remove the claims of runs that have died, whatever their targets; what cannot be removed remains.
+
+    Args:
+        directory: Of the targets.
+        turn: That of this run: the claims of those that it follows are removed as well.
+    """
     with suppress(OSError):
         for entry in sorted(directory.iterdir()):
             if _CLAIM.fullmatch(entry.name):
                 with suppress(OSError, OutputError):
-                    _clear(entry)
+                    _clear(entry, turn)
 
 
 def give_up_claims() -> None:
@@ -344,8 +372,15 @@ class _Found:
     status: os.stat_result
     names: Sequence[str] | None
 
-    def living(self, clock: Callable[[Path], float]) -> Owner | None:
-        """The run that is making the movie, if it lives; an unknown owner is taken for alive unless it was silent."""
+    def living(self, clock: Callable[[Path], float], turn: Turn | None = None) -> Owner | None:
+        """The run that is making the movie, if it lives; an unknown owner is taken for alive unless it was silent.
+
+        Args:
+            clock: The time by the clock that stamps the files of a directory.
+            turn: The one that asks: those that it follows have ended.
+        """
+        if turn and (before := self.turn()) and turn.follows(before):
+            return None
         owners = [owner for owner in map(Owner.of, self.names or ()) if owner]
         if not owners and self.names is not None and not any(map(_TEMPORARY.fullmatch, self.names)):
             return None
@@ -353,6 +388,16 @@ class _Found:
             alive = owner.is_alive()
             if alive or (alive is None and clock(self.path.parent) - self._last_mark() < _SILENT_SECONDS):
                 return owner
+        return None
+
+    def turn(self) -> Turn | None:
+        """The turn that made it, if it is a run of turns."""
+        for name in self.names or ():
+            if name.endswith(_TURN) and Owner.of(name):
+                with suppress(OSError, UnicodeDecodeError):
+                    descriptor = os.open(self._at(name), os.O_RDONLY | _REGULAR, dir_fd=self.descriptor)
+                    with os.fdopen(descriptor, encoding="ascii") as file:
+                        return Turn.of(file.read(_TURN_CHARACTERS))
         return None
 
     def _last_mark(self) -> float:
@@ -425,8 +470,12 @@ def _in_the_way(path: Path, why: str, advice: str = "remove it") -> OutputError:
     return OutputError(f"the movie cannot be written: {path} is in the way, and {why}", advice)
 
 
-def _clear(path: Path) -> Owner | None:
+def _clear(path: Path, turn: Turn | None = None) -> Owner | None:
     """Remove a claim, unless it is a living run's, which is then returned.
+
+    Args:
+        path: The claim.
+        turn: That of this run.
 
     Raises:
         OutputError: It is no claim, or another user's.
@@ -434,7 +483,7 @@ def _clear(path: Path) -> Owner | None:
     with _found(path) as found:
         if found is None:
             return None
-        if owner := found.living(_clock_of):
+        if owner := found.living(_clock_of, turn):
             return owner
         if found.status.st_uid != _user_by(path.parent):
             try:
