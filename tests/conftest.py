@@ -2,13 +2,15 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from movies import LOSSLESS, coloured_frames, run
 from numpy.typing import NDArray
+from web import chromium
 
 Frames = NDArray[np.uint8]
 
@@ -43,3 +45,11 @@ def movie(tmp_path: Path) -> Callable[..., Frames]:
         return np.stack(coloured_frames(made))
 
     return convert
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, headless."""
+    driver = chromium(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()

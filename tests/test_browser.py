@@ -2,11 +2,7 @@
 
 import base64
 import json
-import re
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +10,10 @@ import numpy as np
 import pytest
 from movies import reference, write_mrc
 from numpy.typing import NDArray
+from web import served
 
 from mrc2movie import Settings, convert
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-FLAGS = (
-    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
-    *("disable-background-networking", "disable-component-update", "disable-sync"),
-)
 FPS = 5
 PAGE = """<!doctype html><title>movie</title><video muted preload="auto"></video><script>
 const video = document.querySelector("video");
@@ -59,60 +51,14 @@ async function picture(time) {
 }
 </script>"""
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM.exists() and DRIVER.exists()), reason="no chromium and chromium-driver on this system"
-)
-
-
-class RangeHandler(SimpleHTTPRequestHandler):
-    """Serves parts of a file, too: without them a browser cannot seek."""
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path))
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not wanted or not path.is_file():
-            super().do_GET()
-            return
-        data = path.read_bytes()
-        first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
-        self.send_response(206)
-        self.send_header("Content-Type", self.guess_type(path))
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
-        self.send_header("Content-Length", str(last - first + 1))
-        self.end_headers()
-        self.wfile.write(data[first : last + 1])
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of a web site, and its directory."""
     directory = tmp_path_factory.mktemp("site")
     (directory / "page.html").write_text(PAGE)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHandler, directory=str(directory))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", directory
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Chromium with a profile of its own."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(f"--{flag}")
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    driver.set_script_timeout(30)
-    yield driver
-    driver.quit()
+    with served(directory) as (address, _):
+        yield address, directory
 
 
 def call(browser: Any, expression: str) -> Any:

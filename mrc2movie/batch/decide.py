@@ -21,6 +21,7 @@ from mrc2movie.writers.beside import (
     volume_of_others,
     why_not_beside,
 )
+from mrc2movie.writers.sheet import why_not_for_page
 
 _CRASHES = 2
 """So many runs may crash while they convert a file before it is skipped."""
@@ -94,7 +95,7 @@ def _why_to_make(job: Job, settings: Settings, found: Made | Unusable | None) ->
     if isinstance(found, Unusable):
         return found.why
     changed = found.why_not_up_to_date(job.target, job.source, settings.movie_options())
-    return changed or why_not_beside(job.target, settings, found)
+    return changed or why_not_beside(job.target, settings, found) or why_not_for_page(job.target, settings, found)
 
 
 def may_crash(job: Job, settings: Settings) -> bool:

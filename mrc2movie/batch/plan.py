@@ -13,6 +13,7 @@ from pathlib import Path
 from mrc2movie.batch.report import Job
 from mrc2movie.errors import UsageError, about
 from mrc2movie.options.settings import LOG_NAME, Settings
+from mrc2movie.pages.live import PAGE_NAME
 from mrc2movie.pages.manifest import check_manifest
 from mrc2movie.readers import stem_of
 from mrc2movie.store.files import entries_of, identity_of
@@ -245,7 +246,7 @@ def _inputs(
 
 
 def _is_ours(path: Path) -> bool:
-    return os.path.lexists(record_path(path)) or bool(recorded_as(path)) or path.name == LOG_NAME
+    return os.path.lexists(record_path(path)) or bool(recorded_as(path)) or path.name in (LOG_NAME, PAGE_NAME)
 
 
 def _named_like_mrc(name: str) -> bool:

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from mrc2movie.batch.cluster import Cluster
 from mrc2movie.batch.decide import attempt_of, decide, links_between, may_crash, refuse_if_lost
+from mrc2movie.batch.page import page_of_run
 from mrc2movie.batch.pipeline import tell_pipelines
 from mrc2movie.batch.plan import plan
 from mrc2movie.batch.report import Job, Message, Outcome, Report, RunProgress, Status, place_of
@@ -35,7 +36,7 @@ from mrc2movie.memory import free_memory
 from mrc2movie.options.settings import Settings
 from mrc2movie.processors import available_processors
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, forget_crashes, remove_what_dead_runs_left
-from mrc2movie.store.files import entries_of, identity_of, make_directories
+from mrc2movie.store.files import directories_below, identity_of, make_directories
 from mrc2movie.store.record import refuse_directory_of_another_user
 from mrc2movie.store.turn import Turn, slurm_turn
 from mrc2movie.version import __version__
@@ -82,14 +83,17 @@ def convert_directory(
 def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress, cluster: Cluster | None = None) -> Report:
     """Do the jobs, several at once, and report them in order: here, or on the workers of a scheduler.
 
-    A disk that is full ends the run: every other movie would fail as well.
+    A disk that is full ends the run: every other movie would fail as well. With ``--report`` a page shows the movies
+    from the first on.
     """
     begin = time.perf_counter()
-    unmade = {} if settings.dry_run else _prepare(jobs, settings)
     do = _here if cluster is None else partial(_on, cluster)
-    outcomes = do(jobs, settings, progress, unmade)
-    problems = () if settings.dry_run else tell_pipelines(outcomes, settings)
-    return Report(outcomes, time.perf_counter() - begin, problems)
+    with page_of_run(jobs, settings, progress) as (progress, problems):
+        unmade = {} if settings.dry_run else _prepare(jobs, settings)
+        outcomes = do(jobs, settings, progress, unmade)
+    if not settings.dry_run:
+        problems += tell_pipelines(outcomes, settings)
+    return Report(outcomes, time.perf_counter() - begin, tuple(problems))
 
 
 def _on(
@@ -269,19 +273,10 @@ def _prepare(jobs: Sequence[Job], settings: Settings) -> Mapping[Path, OutputErr
             unmade[directory] = error
     directories = {job.target.parent for job in jobs if not links_between(job)}
     if settings.recursive:  # also where all inputs are gone
-        directories |= {directory for job in jobs[:1] for directory in _directories(job.output_directory)}
+        directories |= {directory for job in jobs[:1] for directory in directories_below(job.output_directory)}
     for directory in directories:
         remove_what_dead_runs_left(directory)
     return unmade
-
-
-def _directories(directory: Path) -> Iterator[Path]:
-    """A directory and all below it, as far as they can be listed; `os.walk` of Python 3.11 stops at 1000 levels."""
-    to_list = deque([directory])
-    while to_list:
-        yield (here := to_list.popleft())
-        with suppress(OSError):
-            to_list += (here / entry.name for entry in entries_of(here) if entry.is_dir(follow_symlinks=False))
 
 
 def convert_job(

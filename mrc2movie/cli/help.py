@@ -25,6 +25,7 @@ COMMON: Mapping[str, str] = {
     "--label": "write tilt, section or depth into the corner",
     "--scale-bar": "draw a scale bar",
     "--contact-sheet": "also write sections as one picture",
+    "--report": "also write a page of all movies, index.html",
     "--recursive": "sub-directories too, mirrored in OUTPUT_DIR",
     "--overwrite": "make every movie anew",
     "--dry-run": "say what would be done",

@@ -19,7 +19,7 @@ from mrc2movie.conversion.volumes import VolumeBeside, require_volume
 from mrc2movie.errors import about
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.labels import plan_labels
-from mrc2movie.picture.quality import in_one_line, rounded, signals
+from mrc2movie.picture.quality import in_one_line, rounded, signals, tilts_of
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.array import ArrayVolume
 from mrc2movie.readers.resliced import ReslicedVolume
@@ -33,6 +33,7 @@ from mrc2movie.workers import Share
 from mrc2movie.writers import open_movie
 from mrc2movie.writers.beside import left_beside
 from mrc2movie.writers.movie import MovieWriter
+from mrc2movie.writers.sheet import PagePictures
 from mrc2movie.writers.stills import Stills, write_pictures
 
 
@@ -99,11 +100,13 @@ def convert_claimed(
                 sample = rendered(measured.sample, options, workers)
                 long_side = max(prepared.frame_shape[:2])
                 fitting = Fitting(settings, frames, long_side, sample, partial(open_at, trial), workers)
+            for_page = [PagePictures(count)] if settings.report else []
             volume_beside = VolumeBeside(sections, settings, grey_range, claim, opened)
-            others = (alike, stills, *volume_beside.products)
+            others = (alike, stills, *for_page, *volume_beside.products)
             movie = make_movie(movie_of, fitting, others, sections, options)
             made = FileStamp.of(claim.hidden)
-            beside = (*write_pictures(stills.finished(), claim, settings), *volume_beside.made())
+            beside = [*write_pictures(stills.finished(), claim, settings), *volume_beside.made()]
+            beside += [picture for pictures in for_page for picture in pictures.write(claim)]
         read_from.check()
         read = volume.description  # anew: what is wrong with a compressed stream shows at its end
         made_beside = tuple(each.artifact for each in beside)
@@ -119,10 +122,12 @@ def convert_claimed(
             kind=description.kind,
             shape=description.shape,
             voxel_size_A=description.voxel_size_A,
+            defocus_um=description.optics.defocus_um,
             grey_range=(grey_range.low, grey_range.high),
             sections=selection.numbers,
             section_means=rounded(measured.table.mean),
             section_deviations=rounded(measured.table.deviation),
+            section_tilts=rounded(tilts_of(description, selection.numbers)),
             signals=striking,
             frames=movie.facts,
             seconds=dict(sections.watch.seconds),

@@ -358,6 +358,12 @@ class Settings:
         "beside the movie",
         "the version of OME-Zarr: 0.5 (Zarr 3) or 0.4 (Zarr 2), for older viewers",
     )
+    report: bool = _option(
+        False,
+        kinds.flag(),
+        "beside the movie",
+        "also write OUTPUT_DIR/index.html, a page of all movies to look through, mark and sort out in a browser",
+    )
     recursive: bool = _option(
         False, kinds.flag(), "batch", "also convert the files of all sub-directories, mirrored in OUTPUT_DIR"
     )
@@ -469,18 +475,7 @@ class Settings:
 
         A preset is not among them, but the options that it stands for are.
         """
-        words = []
-        for option in OPTIONS:
-            value = getattr(self, option.name)
-            if option.group not in MOVIE_GROUPS or value == option.default or option.name == "preset":
-                continue
-            if isinstance(value, bool):
-                words.append(option.flag)
-            elif isinstance(value, tuple):
-                words.append(" ".join([option.flag, *map(str, value)]))
-            else:
-                words.append(f"{option.flag}={value}")
-        return " ".join(words)
+        return as_typed({option.name: getattr(self, option.name) for option in OPTIONS})
 
     def movie_options(self) -> dict[str, object]:
         """The options that shape the movie, as JSON has them: what the record keeps and compares.
@@ -509,3 +504,23 @@ def _options() -> Sequence[Option]:
 
 OPTIONS: Sequence[Option] = _options()
 """All options, in the order of the help."""
+
+
+def as_typed(values: Mapping[str, object]) -> str:
+    """The options that shape the movie and are not the default, as they would be typed; no preset.
+
+    Args:
+        values: Of the options, by their names; also as JSON has them.
+    """
+    words = []
+    for option in OPTIONS:
+        value = values.get(option.name, option.default)
+        if option.group not in MOVIE_GROUPS or value == option.default or option.name == "preset":
+            continue
+        if isinstance(value, bool):
+            words.append(option.flag)
+        elif isinstance(value, (tuple, list)):
+            words.append(" ".join([option.flag, *map(str, value)]))
+        else:
+            words.append(f"{option.flag}={value}")
+    return " ".join(words)

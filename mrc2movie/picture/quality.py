@@ -4,7 +4,7 @@ import math
 import zlib
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal, TypeAlias
@@ -177,6 +177,12 @@ def signals(
 def rounded(values: Iterable[float]) -> tuple[float | None, ...]:
     """Numbers as the record keeps them, to six digits; None for NaN."""
     return tuple(None if math.isnan(value) else float(f"{value:.6g}") for value in values)
+
+
+def tilts_of(description: Description, numbers: Sequence[int]) -> Iterator[float]:
+    """The tilt angles of these sections; none where they are not known, were not tilted, or are too many."""
+    if description.tilts and description.tilts.vary and len(numbers) <= MOST_SECTIONS:
+        yield from (description.tilts.degrees[number] for number in numbers)
 
 
 def tilt_signals(description: Description) -> tuple[Signal, ...]:

@@ -317,6 +317,17 @@ def lost_turns(target: Path, turn: Turn | None) -> int:
     return 0
 
 
+def has_living_claims(directory: Path) -> bool:
+    """Whether a run that lives is making a movie of a directory; nothing is touched."""
+    with suppress(OSError):
+        for entry in directory.iterdir():
+            if _CLAIM.fullmatch(entry.name):
+                with suppress(OSError, OutputError), _found(entry) as found:
+                    if found and found.living(lambda _: time.time()):
+                        return True
+    return False
+
+
 def living_owner(target: Path) -> Owner | None:
     """The run that is making a movie now, if any; nothing is touched.
 

@@ -5,7 +5,8 @@ import itertools
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,15 @@ def entries_of(directory: Path) -> list[os.DirEntry[str]]:
     """What is in a directory; raises OSError."""
     with os.scandir(directory) as entries:
         return list(entries)
+
+
+def directories_below(directory: Path) -> Iterator[Path]:
+    """A directory and all below it, as far as they can be listed; `os.walk` of Python 3.11 stops at 1000 levels."""
+    to_list = deque([directory])
+    while to_list:
+        yield (here := to_list.popleft())
+        with suppress(OSError):
+            to_list += (here / entry.name for entry in entries_of(here) if entry.is_dir(follow_symlinks=False))
 
 
 def remove(path: Path | str, directory: int | None = None) -> None:

@@ -20,6 +20,8 @@ def printable(text: str) -> str:
 
     ``\x1b`` comes out as the four characters ``\x1b``.
     """
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text

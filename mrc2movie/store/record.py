@@ -93,13 +93,15 @@ class Record(Made):
         preset: The one that shaped it, if any; with ``auto`` the one that was found.
         header: What the reader made of the input's header.
         kind: What the sections are.
-        shape: (sections, rows, columns) of the input.
-        voxel_size_A: Along (columns, rows, sections), as it was used.
+        shape: (sections, rows, columns) that could be shown.
+        voxel_size_A: Along (columns, rows, sections), with what the user gave; None where it is not known.
+        defocus_um: Of the microscope, under-focus positive; None where it is not known.
         grey_range: [low, high].
         sections: Section numbers in the order of their first appearance, counted from 0 in file order.
         section_means: The mean of each section shown, in the order of `sections`, from regular rows, before
             ``--match-mean``; None without a finite voxel; empty for more than 10,000 sections.
         section_deviations: The standard deviation of each; so for these.
+        section_tilts: The tilt angle of each in degrees; so for these, and empty where they are not known.
         signals: What is striking about the sections, see `quality`.
         frames: Number, size and rate of the movie's frames.
         seconds: Seconds spent in each stage, added up over the threads.
@@ -113,10 +115,12 @@ class Record(Made):
     kind: VolumeKind
     shape: tuple[int, int, int]
     voxel_size_A: VoxelSize | None
+    defocus_um: float | None
     grey_range: tuple[float, float]
     sections: Sequence[int] = field(repr=False)
     section_means: tuple[float | None, ...] = field(repr=False)
     section_deviations: tuple[float | None, ...] = field(repr=False)
+    section_tilts: tuple[float | None, ...] = field(repr=False)
     signals: tuple[Signal, ...]
     frames: MovieFacts
     seconds: dict[str, float]

@@ -111,6 +111,7 @@ CONTESTS = (
     Contest(("--invert",), arithmetic=_negatives),
     Contest(("--label", "section", "--scale-bar", "--pixel-size", "13.6"), arithmetic=_texts),
     Contest(("--thumbnail", "300", "--contact-sheet"), arithmetic=_small_pictures),
+    Contest(("--report",), at_most=1.05),
     Contest(("--every", "2"), at_most=1),
     Contest(("--volume", "averaged"), at_most=1.5),
     Contest(("--volume", "averaged"), beside=("--average", "5"), at_most=1.5),
