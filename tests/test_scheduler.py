@@ -142,6 +142,14 @@ def test_an_address_where_no_scheduler_answers_is_refused_in_one_line_before_any
     assert run(source, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:1", "--dry-run") == 0, "nothing to be asked"
 
 
+def test_without_dask_the_message_says_how_to_install_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert run(stacks(tmp_path / "in", 1), tmp_path / "out", "--scheduler", "tcp://127.0.0.1:1") == 2
+    assert "pip install 'mrc2movie[dask]'" in capfd.readouterr().err
+
+
 @contextmanager
 def web_server() -> Iterator[str]:
     """The address of a server that is no scheduler."""

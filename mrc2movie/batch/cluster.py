@@ -76,15 +76,16 @@ class _File:
     rank: int
 
 
+class _SchedulerGone(Exception):
+    """It has lost or dropped the tasks of this run."""
+
+
 class Cluster:
     """The workers of a scheduler.
 
     Args:
         client: Connected to it.
         address: Of the scheduler.
-
-    Attributes:
-        threads: Of all workers that are there.
     """
 
     def __init__(self, client: "Client", address: str) -> None:
@@ -96,6 +97,8 @@ class Cluster:
         self._looked = time.monotonic()
         self._under_way: dict[Future[Outcome], _File] = {}
         self._load = Load()
+        self._tasks_done: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
+        self._killed: Counter[_File] = Counter()
         self._cancelled = False
 
     @property
@@ -120,75 +123,88 @@ class Cluster:
             files_at_once: How many files a worker may have under way.
             unmade: Why output directories cannot be made.
         """
-        from distributed import CancelledError, KilledWorker
-
         if not self._workers:
             logger.warning("the scheduler at %s has no workers yet: waiting for them", self._address)
-        finished: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
-        killed: Counter[_File] = Counter()
-        files = deque(_File(at, Load(1, size), rank) for rank, (at, size) in enumerate(largest_first(jobs)))
-        left = sum((file.load for file in files), Load())
-
-        def submit(file: _File) -> None:
-            job = jobs[file.position]
-            task = self._client.submit(
-                convert_on_worker,
-                *(convert, files_at_once, __version__, job, file.rank, settings),
-                *(unmade.get(job.output_directory), self._turn),
-                key=f"mrc2movie-{uuid.uuid4().hex}",
-                priority=-file.rank,
-                retries=_RETRIES,
-                workers=list(self._workers) if self._unfit else None,
-                pure=False,
-            )
-            self._under_way[task] = file
-            self._load += file.load
-            task.add_done_callback(finished.put)
-
-        while self._under_way or (files and not self._cancelled):
-            while files and not self._cancelled and self._has_room(files[0], left):
-                submit(files.popleft())
-            try:
-                task = finished.get(timeout=_LOOK_SECONDS)
-            except queue.Empty:
-                continue
-            file = self._under_way.pop(task)
-            self._load -= file.load
-            try:
-                outcome = task.result()
-            except CancelledError:
-                if self._cancelled:
+        waiting = deque(_File(at, Load(1, size), rank) for rank, (at, size) in enumerate(largest_first(jobs)))
+        left = sum((file.load for file in waiting), Load())
+        try:
+            while self._under_way or (waiting and not self._cancelled):
+                while waiting and not self._cancelled and self._has_room(waiting[0], left):
+                    file = waiting.popleft()
+                    job = jobs[file.position]
+                    why_not = unmade.get(job.output_directory)
+                    self._submit(
+                        file, (convert, files_at_once, __version__, job, file.rank, settings, why_not, self._turn)
+                    )
+                if (task := self._finished()) is None:
                     continue
-                what = (
-                    "the scheduler at %s is gone, or has dropped its tasks (%d not begun); the same command carries on"
-                )
-                logger.error(what, self._address, left.files)
-                return
-            except UnfitWorker as error:
-                if error.unseen is None or os.path.lexists(error.unseen):
-                    self._leave_out(error)
-                    files.appendleft(file)
+                file = self._under_way.pop(task)
+                self._load -= file.load
+                outcome = self._outcome(task, file, jobs[file.position])
+                if outcome is None:
+                    waiting.appendleft(file)
                     continue
-                outcome = _failed(jobs[file.position], error)  # nobody sees it any more
-            except KilledWorker as error:
-                # A file that ends its workers is refused before this, see `refuse_if_lost`. Dask blames all files that
-                # were there or waited there.
-                killed[file] += 1
-                if killed[file] <= _RETRIES:
-                    submit(file)
-                    continue
-                outcome = _failed(jobs[file.position], error)
-            except Exception as error:
-                outcome = _failed(jobs[file.position], error)
-            left -= file.load
-            yield file.position, outcome
+                left -= file.load
+                yield file.position, outcome
+        except _SchedulerGone:
+            what = "the scheduler at %s is gone, or has dropped its tasks (%d not begun); the same command carries on"
+            logger.error(what, self._address, left.files)
+            return
         if not self._cancelled:
             for directory in {job.target.parent for job in jobs}:  # a worker may have been lost behind its last step
                 remove_what_dead_runs_left(directory, self._turn)
 
+    def _submit(self, file: _File, arguments: Sequence[object]) -> None:
+        task = self._client.submit(
+            convert_on_worker,
+            *arguments,
+            key=f"mrc2movie-{uuid.uuid4().hex}",
+            priority=-file.rank,
+            retries=_RETRIES,
+            workers=list(self._workers) if self._unfit else None,
+            pure=False,
+        )
+        self._under_way[task] = file
+        self._load += file.load
+        task.add_done_callback(self._tasks_done.put)
+
+    def _finished(self) -> "Future[Outcome] | None":
+        """The next task that is done; None where it is time to look for more workers."""
+        with suppress(queue.Empty):
+            return self._tasks_done.get(timeout=_LOOK_SECONDS)
+        if not self._under_way and self._client.status != "running":
+            raise _SchedulerGone
+        return None
+
+    def _outcome(self, task: "Future[Outcome]", file: _File, job: Job) -> Outcome | None:
+        """What became of a file; None where it is to be tried again."""
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            return task.result()
+        except CancelledError as error:
+            if not self._cancelled:
+                raise _SchedulerGone from error
+            return Outcome(job, Status.NOT_BEGUN)
+        except UnfitWorker as error:
+            if error.unseen is None or os.path.lexists(error.unseen):
+                self._leave_out(error)
+                return None
+            why: Exception = error  # nobody sees it any more
+        except KilledWorker as error:
+            # A file that ends its workers is refused before this, see `refuse_if_lost`. Dask blames all files that were
+            # there or waited there.
+            self._killed[file] += 1
+            if self._killed[file] <= _RETRIES:
+                return None
+            why = error
+        except Exception as error:
+            why = error
+        return Outcome(job, Status.FAILED, f"{job.source}: no worker could convert it ({why})")
+
     def _has_room(self, file: _File, left: Load) -> bool:
         if time.monotonic() - self._looked > _LOOK_SECONDS:
-            with suppress(OSError):  # the scheduler is gone, as its tasks will show
+            with suppress(OSError, RuntimeError):  # the scheduler is gone, as its tasks will show
                 self._workers = {name: n for name, n in self._client.nthreads().items() if name not in self._unfit}
             self._looked = time.monotonic()
         if self._unfit and not self._workers:
@@ -206,7 +222,3 @@ class Cluster:
         """Let no more tasks begin."""
         self._cancelled = True
         self._client.cancel(list(self._under_way))
-
-
-def _failed(job: Job, error: Exception) -> Outcome:
-    return Outcome(job, Status.FAILED, f"{job.source}: no worker could convert it ({error})")

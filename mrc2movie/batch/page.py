@@ -78,8 +78,9 @@ class _Shown(RunProgress):
     def job_ends(self, outcome: Outcome) -> None:
         """Show a failure; pass it on."""
         job = outcome.job
+        movie = self._page.path.parent / job.target.relative_to(job.output_directory)
         if outcome.status in (Status.FAILED, Status.LEFT_ALONE):
-            self._page.failed(Failure(job.source, job.target, outcome.reason))
+            self._page.failed(Failure(job.source, movie, outcome.reason))
         else:
-            self._page.succeeded(job.target)
+            self._page.succeeded(movie)
         self._progress.job_ends(outcome)
