@@ -260,3 +260,73 @@ def test_a_zero_is_plain_and_its_strokes_are_bold(size: int) -> None:
     assert middle.max() < 40
     stroke = np.flatnonzero(zero[height // 2] < 128)[0]
     assert stroke >= size / 10
+
+
+# Times and names
+
+
+def test_the_name_is_that_of_the_movie_and_a_long_one_is_cut_in_the_middle(tmp_path: Path) -> None:
+    for name, text in (("TS_01.rec", "TS_01"), (f"begin{'i' * 300}end.mrc", None)):
+        source = flat(tmp_path / name[:200], BLACK)
+        (frame, *_) = shown(tmp_path / str(text), source, "--range", "0,1", "--label", "name")
+        if text:
+            assert text_on(frame, ["TS_01", "TS_01.rec", "TS"]) == text
+        frame[frame.shape[0] // 2 - 1 :] = 0  # the speck
+        rows, columns = np.nonzero(frame)
+        assert columns.max() < frame.shape[1] / 2
+        assert np.ptp(rows) >= 7  # legible
+
+
+def test_the_name_is_no_reason_to_leave_the_tilt_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = flat(tmp_path / f"{'very_' * 30}long.mrc", BLACK, (2, 100, 120))
+    assert shown(tmp_path, source, "--range", "0,1", "--label", "section,name")[0].any()
+    assert "too small" not in capsys.readouterr().err
+
+
+def clocks(*texts: str) -> str:
+    return "".join(f"[ZValue = {number}]\nDateTime = {text}\n" for number, text in enumerate(texts))
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "told", "expected"),
+    [
+        (
+            "in.mrc.mdoc",
+            clocks("30-Nov-15  23:59:10", "30-Nov-15  23:58:50", "01-Dec-15  00:00:20"),
+            ["20 s", "0 s", "90 s"],
+        ),
+        (
+            "in.mrc.mdoc",
+            clocks("2019-Dec-31  22:58:50", "2020-Jan-01  00:00:51", "2020-Jan-01  01:00:50"),
+            ["0:00:00", "1:02:01", "2:02:00"],
+        ),
+        ("in.mdoc", "[FrameSet = 0]\nExposureTime = 0.6\nNumSubFrames = 3\n", ["0.0 s", "0.2 s", "0.4 s"]),
+        ("in_info.txt", "Camera = DE-16\nFrames Per Second = 1000\n", ["0.000 s", "0.001 s", "0.002 s"]),
+    ],
+    ids=["clock", "clock of hours", "exposure of the frames", "rate of the detector"],
+)
+def test_the_time_is_since_the_first_section(tmp_path: Path, sidecar: str, told: str, expected: list[str]) -> None:
+    source = flat(tmp_path / ("in_movie.mrc" if "info" in sidecar else "in.mrc"), BLACK, (3, 240, 320))
+    (tmp_path / sidecar).write_text(told)
+    found = shown(tmp_path, source, "--range", "0,1", "--label", "time", "--order", "file")
+    texts = [*expected, "0.00 s", "1.0 s", "10 s", "0.20 s", "0.01 s", "0:20", "1:00"]
+    assert [text_on(frame, texts) for frame in found] == expected
+
+
+@pytest.mark.parametrize("told", [clocks("30-Nov-15  23:59:10", "x", "01-Dec-15  00:00:20"), "[FrameSet = 0]\n", ""])
+def test_a_time_that_is_not_known_of_all_sections_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], told: str
+) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, (3, 40, 60))
+    (tmp_path / "in.mdoc").write_text(told)
+    assert np.count_nonzero(shown(tmp_path, source, "--range", "0,1", "--label", "time")[0]) == 1  # the speck
+    assert "--label time: it is not known when each section was taken, so none is written" in capsys.readouterr().err
+
+
+def test_exposures_are_not_added_up_over_a_tilt_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = flat(tmp_path / "in.mrc", BLACK, (3, 40, 60))
+    (tmp_path / "in.mdoc").write_text(
+        "".join(f"[ZValue = {number}]\nTiltAngle = {3 * number}\nExposureTime = 1\n" for number in range(3))
+    )
+    assert shown(tmp_path, source, "--label", "time")
+    assert "--label time: it is not known" in capsys.readouterr().err

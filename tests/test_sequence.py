@@ -1,5 +1,6 @@
 """Which sections are shown, in which order."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from movies import LOSSLESS, description_of, packets, ramp, reference, run, sect
 
 from mrc2movie import Settings
 from mrc2movie.conversion.preparation import selection_of
+from mrc2movie.picture.selection import Timeline
 
 
 def order(tmp_path: Path, count: int, *options: str) -> list[int]:
@@ -30,6 +32,33 @@ def test_forward_backward_of_few_sections(tmp_path: Path, count: int, expected: 
 def test_forward_and_backward_show_each_section_once(tmp_path: Path) -> None:
     assert order(tmp_path, 4, "--playback", "forward") == [0, 1, 2, 3]
     assert order(tmp_path, 4, "--playback", "backward") == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "expected"),
+    [
+        (4, ("--hold", "2"), [0, 0, 0, 1, 2, 3, 3, 3, 2, 1]),
+        (3, ("--hold", "1", "--cycles", "2", "--playback", "forward"), [0, 0, 1, 2, 2, 0, 0, 1, 2, 2]),
+        (3, ("--cycles", "3"), [0, 1, 2, 1] * 3),
+        (2, ("--hold", "1", "--playback", "backward"), [1, 1, 0, 0]),
+        (1, ("--hold", "2", "--cycles", "2"), [0] * 6),
+    ],
+)
+def test_ends_are_held_and_all_is_shown_again(
+    tmp_path: Path, count: int, options: tuple[str, ...], expected: list[int]
+) -> None:
+    assert order(tmp_path, count, *options) == expected
+
+
+def test_the_numbers_of_the_frames_that_show_a_section_are_even_odd_or_both() -> None:
+    for count, back, hold, cycles in itertools.product(range(1, 6), (False, True), range(4), range(1, 4)):
+        shown = Timeline(count, back, hold, cycles)
+        positions = list(shown)
+        assert len(positions) == len(shown)
+        assert shown.shows_again is (list(positions).index(count - 1) + hold + 1 < len(positions) and count > 1)
+        for position in range(count):
+            expected = sorted({frame % 2 for frame, other in enumerate(positions) if other == position})
+            assert shown.turns(position) == expected, (shown, position)
 
 
 def test_a_discarded_range_leaves_out_its_end(tmp_path: Path) -> None:

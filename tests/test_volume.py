@@ -511,3 +511,12 @@ def test_volumes_of_many_files_side_by_side_do_not_mix(tmp_path: Path) -> None:
         assert run(tmp_path / "in", tmp_path / "out", "--volume=averaged", "--jobs=3") == 0
     for number in range(8):
         np.testing.assert_array_equal(read(tmp_path / "out" / f"{number}.averaged.mrc"), ramp(9, 30, 40) + number)
+
+
+@pytest.mark.parametrize("flip", ["no", "yes"])
+def test_the_volume_of_a_crop_lies_where_the_crop_does(tmp_path: Path, flip: str) -> None:
+    source = write_mrc(tmp_path / "a.mrc", ramp(), voxel_size_A=10)
+    with mrcfile.open(volume_of(source, f"--flip={flip}", "--crop", "2", "1", "3", "2")) as made:
+        whole = ramp() if flip == "yes" else ramp()[:, ::-1]
+        np.testing.assert_array_equal(made.data, whole[:, 1:3, 2:5])
+        assert (float(made.header.origin.x), float(made.header.origin.y)) == (20, 10)

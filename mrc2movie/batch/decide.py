@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mrc2movie.batch.report import Job, Status
+from mrc2movie.conversion.annotations import annotation_stamps
 from mrc2movie.errors import InputError, OutputError, about
 from mrc2movie.options.settings import Settings
 from mrc2movie.store.claim import crashes, has_crashes, living_owner
@@ -94,7 +95,9 @@ def _why_to_make(job: Job, settings: Settings, found: Made | Unusable | None) ->
     assert found is not None  # or the movie would not be ours
     if isinstance(found, Unusable):
         return found.why
-    changed = found.why_not_up_to_date(job.target, job.source, settings.movie_options())
+    changed = found.why_not_up_to_date(
+        job.target, job.source, settings.movie_options(), annotation_stamps(job.source, settings)
+    )
     return changed or why_not_beside(job.target, settings, found) or why_not_for_page(job.target, settings, found)
 
 

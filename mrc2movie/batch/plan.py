@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from mrc2movie.batch.report import Job
+from mrc2movie.conversion.annotations import require_annotations
 from mrc2movie.errors import UsageError, about
 from mrc2movie.options.settings import LOG_NAME, Settings
 from mrc2movie.pages.live import PAGE_NAME
@@ -73,6 +74,7 @@ def _check(settings: Settings, output_directory: Path) -> None:
         UsageError: It cannot.
     """
     check_codec(settings)
+    require_annotations(settings)
     if settings.manifest:
         check_manifest(Path(settings.manifest), output_directory)
     if settings.callback:

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from mrc2movie.conversion.alike import Alike
+from mrc2movie.conversion.annotations import annotation_stamps, annotations
 from mrc2movie.conversion.bitrate import Fitting
 from mrc2movie.conversion.encode import Movie, make_movie, rendered
 from mrc2movie.conversion.measure import measure, what_is_shown
-from mrc2movie.conversion.preparation import render_options, shown_again
+from mrc2movie.conversion.preparation import render_options, timeline
 from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.conversion.result import Conversion
 from mrc2movie.conversion.sections import SectionProgress
@@ -27,6 +28,7 @@ from mrc2movie.readers.volume import Volume
 from mrc2movie.store.artifact import publish
 from mrc2movie.store.claim import Claim
 from mrc2movie.store.files import FileStamp
+from mrc2movie.store.names import printable
 from mrc2movie.store.record import Made, Record, Unusable, source_paths, write_record
 from mrc2movie.version import __version__
 from mrc2movie.workers import Share
@@ -59,6 +61,7 @@ def convert_claimed(
     target = claim.target
     file_path = source if isinstance(source, Path) else None
     path = source if isinstance(source, Path) else source.path
+    drawn_from = annotation_stamps(path, settings)
     with (
         about(path),
         unchanging(source) as read_from,
@@ -72,7 +75,9 @@ def convert_claimed(
         measured = measure(volume, settings, workers, progress)
         sections, grey_range = measured.sections, measured.grey_range
         description, selection, prepared = sections.description, sections.selection, sections.preparation
-        options = render_options(settings, grey_range, measured.shifts, prepared)
+        drawn = annotations(path, settings, file.description, description, selection, prepared)
+        options = replace(render_options(settings, grey_range, measured.shifts, prepared), overlays=drawn.overlays)
+        frame_shape = (*prepared.frame_shape[:2], 3) if drawn.overlays else prepared.frame_shape
         labels = plan_labels(
             settings.label.split(",") if settings.label else (),
             settings.scale_bar,
@@ -80,27 +85,27 @@ def convert_claimed(
             selection,
             prepared.geometry,
             prepared.pixel_size_A,
+            printable(target.stem),
+            drawn.legend,
         )
         stills = Stills(settings.thumbnail, settings.contact_sheet, description, selection)
         alike = Alike(measured.table.maybe_alike())
         with about(target), claim.naming_the_cause():
-            count = len(selection.places)
-            following = shown_again(count, settings)
-            frames = count + len(following)
+            shown = timeline(len(selection.places), settings)
             trial = claim.hidden.with_name(claim.beside(f".trial{target.suffix}").name)
 
             def open_at(path: Path, chosen: Settings) -> MovieWriter:
-                return open_movie(path, prepared.frame_shape, chosen, workers.count, target.stem, frames)
+                return open_movie(path, frame_shape, chosen, workers.count, target.stem, len(shown))
 
             def movie_of(quality: int) -> Movie:
                 writer = open_at(claim.hidden, replace(settings, quality=quality))
-                return Movie(writer, labels, count, following, claim, workers, sections.watch)
+                return Movie(writer, labels, shown, claim, workers, sections.watch)
 
             with sections.watch.stage("fitting"):
                 sample = rendered(measured.sample, options, workers)
-                long_side = max(prepared.frame_shape[:2])
-                fitting = Fitting(settings, frames, long_side, sample, partial(open_at, trial), workers)
-            for_page = [PagePictures(count)] if settings.report else []
+                long_side = max(frame_shape[:2])
+                fitting = Fitting(settings, len(shown), long_side, sample, partial(open_at, trial), workers)
+            for_page = [PagePictures(len(selection.places))] if settings.report else []
             volume_beside = VolumeBeside(sections, settings, grey_range, claim, opened)
             others = (alike, stills, *for_page, *volume_beside.products)
             movie = make_movie(movie_of, fitting, others, sections, options)
@@ -115,9 +120,11 @@ def convert_claimed(
             source=read_from.stamp,
             source_paths=source_paths(file_path, target) if file_path else (),
             movie=replace(made, name=target.name),
-            pictures=made_beside + left_beside(found, target, file_path, asked.movie_options(), made_beside),
+            pictures=made_beside
+            + left_beside(found, target, file_path, asked.movie_options(), drawn_from, made_beside),
             preset=settings.preset,
             settings=asked.movie_options(),
+            annotations=drawn_from,
             header=description.header,
             kind=description.kind,
             shape=description.shape,
@@ -136,12 +143,14 @@ def convert_claimed(
             + selection.notes
             + grey_range.notes
             + prepared.notes
+            + drawn.notes
             + movie.writer.notes
             + fitting.notes,
             warnings=read.warnings
             + selection.warnings
             + prepared.warnings
             + grey_range.warnings
+            + drawn.warnings
             + labels.warnings
             + volume_beside.warnings
             + movie.writer.warnings

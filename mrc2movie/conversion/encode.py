@@ -1,6 +1,7 @@
 """The second pass: every section rendered once, and each product made of it, the movie first of all."""
 
 import threading
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -11,6 +12,7 @@ from mrc2movie.conversion.sections import PreparedSections
 from mrc2movie.conversion.stopwatch import Stopwatch
 from mrc2movie.picture.labels import Labels, Pen
 from mrc2movie.picture.render import Frame, Renderer, RenderOptions
+from mrc2movie.picture.selection import Timeline
 from mrc2movie.readers.volume import Section
 from mrc2movie.store.claim import Claim
 from mrc2movie.store.files import flush_to_disk
@@ -104,8 +106,7 @@ class Movie(Product):
     Args:
         writer: Writes it.
         labels: What is written on its frames.
-        count: Sections shown.
-        following: The positions that are shown again after the last section, see `reverse_pass`.
+        shown: The section that each frame shows.
         claim: Of the movie.
         workers: What the file uses of the threads of the run.
         watch: Measures the stages.
@@ -120,17 +121,18 @@ class Movie(Product):
         self,
         writer: MovieWriter,
         labels: Labels,
-        count: int,
-        following: Sequence[int],
+        shown: Timeline,
         claim: Claim,
         workers: Share,
         watch: Stopwatch,
     ) -> None:
-        self.facts = MovieFacts(count + len(following), writer.width, writer.height, writer.fps)
+        self.facts = MovieFacts(len(shown), writer.width, writer.height, writer.fps)
         self.writer = writer
         self._labels = labels
-        self._following = following
-        self._last = following[-1] if following else count - 1
+        self._shown = shown
+        self._last = shown[-1]
+        self._taken = self._written = self._kept = 0
+        self._places = array("Q")  # where among the packets kept those of each section begin
         self._hidden: Path = claim.hidden
         self._spool = PacketSpool(claim.directory)
         self._workers = workers
@@ -149,32 +151,50 @@ class Movie(Product):
         """Draw the labels and encode; frames at the ends are kept to verify the movie."""
         pen, encode = Pen(self._labels), self.writer.encoder()
 
-        def work(position: int, section: Section, frame: Frame) -> Packet:
+        def work(position: int, section: Section, frame: Frame) -> Sequence[Packet]:
             pen.write(frame, position)
             if position in (0, self._last):
                 self._ends[position] = frame.copy()
             with self._watch.stage("encoding"):
-                packet = encode(frame, position)
-            if self.writer.packets_are_frames and (packet.nbytes, -position) > self._largest:
+                packets = [encode(frame, turn) for turn in self._turns(position)]
+            size = max(packet.nbytes for packet in packets)
+            if self.writer.packets_are_frames and (size, -position) > self._largest:
                 with self._lock:
-                    if (packet.nbytes, -position) > self._largest:
-                        self._largest, self.largest = (packet.nbytes, -position), frame.copy()
-            return packet
+                    if (size, -position) > self._largest:
+                        self._largest, self.largest = (size, -position), frame.copy()
+            return packets
 
         return work
 
-    def take(self, part: Packet) -> None:
-        """Write a packet, and keep it to be shown again."""
+    def _turns(self, position: int) -> Sequence[int]:
+        """The numbers that the packets of a section carry: one, or two where the codec has frames alternate."""
+        return self._shown.turns(position) if self.writer.alternates else (0,)
+
+    def take(self, part: Sequence[Packet]) -> None:
+        """Write the packet of a section as often as it is shown now, and keep it to be shown again."""
+        position = self._taken
+        self._taken += 1
         with self._watch.stage("writing"):
-            self.writer.write(part)
-            if self._following:
-                self._spool.append(part)
+            while self._written < len(self._shown) and self._shown[self._written] == position:
+                self._write(position, part)
+            if self._shown.shows_again:
+                self._places.append(self._kept)
+                self._kept += len(part)
+                for packet in part:
+                    self._spool.append(packet)
+
+    def _write(self, position: int, packets: Sequence[Packet]) -> None:
+        turns = self._turns(position)
+        self.writer.write(packets[turns.index(self._written % 2) if len(turns) > 1 else 0])
+        self._written += 1
 
     def finish(self) -> None:
         """Write what is shown again, close the movie, flush and verify it."""
         with self._watch.stage("writing"):
-            for position in self._following:
-                self.writer.write(self._spool[position])
+            while self._written < len(self._shown):
+                position = self._shown[self._written]
+                place = self._places[position]
+                self._write(position, [self._spool[place + turn] for turn in range(len(self._turns(position)))])
             self._spool.close()
             self.writer.close()
         with self._watch.stage("flushing and verifying"):

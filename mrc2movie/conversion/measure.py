@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mrc2movie.conversion.bitrate import sampled_positions
-from mrc2movie.conversion.preparation import Preparation, preparation, selection_of, shown_again
+from mrc2movie.conversion.preparation import Preparation, preparation, selection_of, timeline
 from mrc2movie.conversion.sections import PreparedSections, SectionProgress
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
@@ -88,15 +88,14 @@ def _check_frames(volume: Volume, selection: Selection, settings: Settings) -> N
         InputError: There are more.
         SizeLearned: A compressed stream is shorter than its header says.
     """
-    count = len(selection.places)
-    frames = count + len(shown_again(count, settings))
+    frames = len(timeline(len(selection.places), settings))
     if frames <= _MOST_FRAMES:
         return
     if settings.axis == "z":
         volume.section(volume.description.shape[0] - 1)  # a compressed stream must have that many
     raise InputError(
         f"would be a movie of {frames} frames, more than the {_MOST_FRAMES} that one can have",
-        "show fewer sections (--every, --discard-range, --playback forward)",
+        "show fewer sections (--every, --discard-range), or each less often (--playback forward, --hold, --cycles)",
     )
 
 

@@ -8,12 +8,12 @@ from mrc2movie.errors import InputError
 from mrc2movie.options.presets import IMAGE_SECONDS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.deconvolution import Deconvolution
-from mrc2movie.picture.filters import HALF_AMPLITUDE, Bin, Lowpass, Shrink, Smaller, Step
+from mrc2movie.picture.filters import HALF_AMPLITUDE, Bin, Crop, Lowpass, Shrink, Smaller, Step
 from mrc2movie.picture.geometry import Geometry
 from mrc2movie.picture.greys import GreyRange
 from mrc2movie.picture.local_contrast import tiles
 from mrc2movie.picture.render import RenderOptions, enlargement
-from mrc2movie.picture.selection import Selection, reverse_pass, select_sections
+from mrc2movie.picture.selection import Selection, Timeline, select_sections
 from mrc2movie.readers.volume import Description, Optics
 
 _USUAL_DEFOCUS_UM, _USUAL_VOLTAGE_KV, _USUAL_CS_MM = 4.0, 300.0, 2.7
@@ -64,11 +64,12 @@ def selection_of(description: Description, settings: Settings) -> Selection:
     )
 
 
-def shown_again(count: int, settings: Settings) -> Sequence[int]:
-    """The positions that follow the last of so many sections; under a preset a single image is held for a while."""
+def timeline(count: int, settings: Settings) -> Timeline:
+    """Which of so many sections each frame of the movie shows; under a preset a single image is held for a while."""
+    hold = settings.hold
     if count == 1 and settings.preset:
-        return (0,) * (round(IMAGE_SECONDS * settings.fps) - 1)
-    return reverse_pass(count, settings.playback)
+        hold = max(hold, round(IMAGE_SECONDS * settings.fps) - 1)
+    return Timeline(count, settings.playback == "forward-backward", hold, settings.cycles)
 
 
 def preparation(description: Description, settings: Settings) -> Preparation:
@@ -84,6 +85,12 @@ def preparation(description: Description, settings: Settings) -> Preparation:
     shape = prepared = description.section_shape
     if max(shape[:2]) > _LONGEST_SIDE:
         raise InputError(f"sections of {shape[1]} x {shape[0]} are too long for pictures", "is the header right?")
+    row0_at_bottom = description.row0_at_bottom if settings.flip == "auto" else settings.flip == "yes"
+    notes: list[str] = []
+    warnings: list[str] = []
+    crop = _crop(settings.crop, shape, row0_at_bottom, warnings) if settings.crop else None
+    if crop:
+        shape = prepared = crop.shape(shape)
     smaller: list[Smaller] = []
     if settings.bin > 1:
         smaller.append(Bin(settings.bin))
@@ -99,10 +106,9 @@ def preparation(description: Description, settings: Settings) -> Preparation:
         shape=(prepared[0] * enlarge, prepared[1] * enlarge),
         axis=settings.axis,
         voxels_per_pixel=(down / enlarge, across / enlarge),
-        row0_at_bottom=description.row0_at_bottom if settings.flip == "auto" else settings.flip == "yes",
+        row0_at_bottom=row0_at_bottom,
+        origin=crop.origin if crop else (0, 0),
     )
-    notes: list[str] = []
-    warnings: list[str] = []
     if prepared != shape:
         flags = " ".join(flag for flag, on in (("--bin", settings.bin > 1), ("--max-size", settings.max_size)) if on)
         notes.append(f"made smaller from {shape[1]} x {shape[0]} to {prepared[1]} x {prepared[0]} ({flags})")
@@ -113,7 +119,7 @@ def preparation(description: Description, settings: Settings) -> Preparation:
             f"{settings.min_size})"
         )
     sizes = description.voxel_size_A and (description.voxel_size_A[0] * across, description.voxel_size_A[1] * down)
-    steps: list[Step] = list(smaller)
+    steps: list[Step] = [*([crop] if crop else []), *smaller]
     if settings.deconv:
         steps.append(_deconvolution(settings, description.optics, sizes, notes))
     deviations = (settings.smooth or 0.0, settings.smooth or 0.0)
@@ -131,6 +137,23 @@ def preparation(description: Description, settings: Settings) -> Preparation:
         tuple(notes),
         tuple(warnings),
     )
+
+
+def _crop(asked: tuple[int, int, int, int], shape: tuple[int, ...], row0_at_bottom: bool, warnings: list[str]) -> Crop:
+    """The rectangle of (x, y, width, height) as it was asked for, which counts from the lower left of the picture.
+
+    Raises:
+        InputError: None of it lies in the sections.
+    """
+    x, y, width, height = asked
+    rows, columns = shape[:2]
+    flag = f"--crop {' '.join(map(str, asked))}"
+    if x >= columns or y >= rows:
+        raise InputError(f"{flag} lies outside of its sections of {columns} x {rows}", "crop where there are voxels")
+    if x + width > columns or y + height > rows:
+        width, height = min(width, columns - x), min(height, rows - y)
+        warnings.append(f"{flag} ends outside of the sections of {columns} x {rows}: {width} x {height} are shown")
+    return Crop((y if row0_at_bottom else rows - y - height, x), (height, width))
 
 
 def _lowpass(

@@ -134,7 +134,9 @@ def _grid(sections: PreparedSections, settings: Settings, grey_range: GreyRange,
     rows, columns = prepared.shape[:2]
     down, across = (voxels * prepared.enlarge for voxels in prepared.geometry.voxels_per_pixel)
     covered = (across, down, along.step)
-    centres = ((across - 1) / 2, (down - 1) / 2, along.first)
+    top, left_of = prepared.geometry.origin  # of what --crop leaves
+    below = top if prepared.geometry.row0_at_bottom else description.section_shape[0] - top - rows * down
+    centres = (left_of + (across - 1) / 2, below + (down - 1) / 2, along.first)
     sizes = description.voxel_size_A or (None, None, None)
     column, row, section = (size and size * voxels for size, voxels in zip(sizes, covered, strict=True))
     left, bottom, front = (

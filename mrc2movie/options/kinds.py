@@ -10,7 +10,8 @@ from mrc2movie.options.codecs import CODECS, OTHER_NAMES
 from mrc2movie.picture.grey_rule import GreyRule
 
 GREY_RULES = ("auto", "minmax", "percentile:P,Q", "sigma:K", "mad:K")
-LABELS = ("tilt", "section", "depth")
+LABELS = ("tilt", "section", "depth", "time", "name")
+POINT_UNITS = ("auto", "voxels", "angstrom", "centred-voxels", "centred-angstrom", "zyx")
 THUMBNAIL_SIZE = 300
 
 
@@ -127,6 +128,16 @@ def end_fractions(value: Any) -> object:
     return start, end
 
 
+def crop(value: Any) -> object:
+    """(x, y, width, height) of a rectangle of voxels."""
+    if isinstance(value, str):  # would pass for a sequence of digits
+        raise TypeError(value)
+    x, y, width, height = (number(int, 0, 2**24, "").parse(each) for each in value)
+    if not (width and height):
+        raise ValueError(value)
+    return x, y, width, height
+
+
 def codec(value: Any) -> object:
     """The name of a codec, or a FourCC, in upper case."""
     code = str(value).upper()
@@ -149,6 +160,11 @@ def labels(value: Any) -> object:
     if not names or len(set(names)) < len(names) or not set(names) <= set(LABELS):
         raise ValueError(value)
     return ",".join(names)
+
+
+def point_unit(value: Any) -> object:
+    """What coordinates of points count: a word, or the size of a pixel in Å as text."""
+    return value if value in POINT_UNITS else f"{number(float, 1e-3, 1e6, '').parse(value):g}"
 
 
 def thumbnail(value: Any) -> object:

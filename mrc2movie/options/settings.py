@@ -142,6 +142,18 @@ class Settings:
         "movie",
         "direction; forward-backward shows no end twice, so that a loop is seamless",
     )
+    hold: int = _option(
+        0,
+        kinds.number(int, 0, 100_000, "N"),
+        "movie",
+        "show the first and the last section for N frames more, each time that they are shown",
+    )
+    cycles: int = _option(
+        1,
+        kinds.number(int, 1, 100_000, "N"),
+        "movie",
+        "show all of it N times, for players that do not loop",
+    )
     discard_range: tuple[int, int] | None = _option(
         None,
         Kind(kinds.section_range, "two whole numbers, 0 <= A < B", ("A", "B")),
@@ -224,6 +236,14 @@ class Settings:
         "picture",
         "row 0 of the file at the bottom of the picture as in 3dmod (yes), at the top (no), or as files of this "
         "kind have it (auto)",
+    )
+    crop: tuple[int, int, int, int] | None = _option(
+        None,
+        Kind(kinds.crop, "four whole numbers, X and Y from 0 and W and H from 1 on", ("X", "Y", "W", "H")),
+        "picture",
+        "show W x H voxels only, from column X and row Y on; both count from 0 at the lower left of the picture, as "
+        "3dmod's option -x and -y do",
+        "all of each section",
     )
     max_size: int | None = _option(
         None,
@@ -313,7 +333,8 @@ class Settings:
         ),
         "labels",
         "write into the upper left corner: tilt (the angle in degrees), section (its number, counted from 0 as in the "
-        "file), depth (in nm from section 0), or several such as tilt,section",
+        "file), depth (in nm from section 0), time (since the first, by the mdoc, the exposures or the rate of the "
+        "detector), name (of the file), or several such as tilt,section",
         "none",
     )
     scale_bar: bool = _option(
@@ -321,6 +342,35 @@ class Settings:
         kinds.flag(),
         "labels",
         "draw a scale bar of a round length into the lower right corner; needs a voxel size",
+    )
+    points: str | None = _option(
+        None,
+        kinds.text("FILE"),
+        "labels",
+        "draw the points in FILE as circles, the sections of spheres: RELION .star, Dynamo .tbl, IMOD .mod, cryoET "
+        "portal .ndjson, EMAN2 .json and .box, or .csv, .txt and .coords with x, y and z; {name} in it stands for the "
+        "name of each tomogram, * for any letters",
+        "none",
+    )
+    point_diameter: float | None = _option(
+        None,
+        kinds.number(float, 0.1, 1_000_000, "ANGSTROM"),
+        "labels",
+        "the diameter of the spheres around points",
+        "what FILE says, else 200 Angstrom, or 16 voxels where no voxel size is known",
+    )
+    point_unit: str = _option(
+        "auto",
+        Kind(
+            kinds.point_unit,
+            f"one of {', '.join(kinds.POINT_UNITS)}, or the size of a pixel in Angstrom",
+            "UNIT",
+            words={unit: unit for unit in kinds.POINT_UNITS},
+        ),
+        "labels",
+        "what the coordinates of points count: auto as the format has it, voxels or angstrom from the first voxel, "
+        "centred-voxels or centred-angstrom from the middle, zyx for voxels with z first, or a number: pixels of so "
+        "many Angstrom, such as unbinned ones",
     )
     thumbnail: int | None = _option(
         None,

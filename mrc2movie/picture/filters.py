@@ -29,6 +29,28 @@ class Smaller(Step, Protocol):
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A rectangle of each section.
+
+    Attributes:
+        origin: Its first (row, column).
+        size: Its rows and columns, none outside of the sections.
+    """
+
+    origin: tuple[int, int]
+    size: tuple[int, int]
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the rectangle."""
+        return *self.size, *shape[2:]
+
+    def __call__(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Cut it out: a copy, whose rows follow each other."""
+        (top, left), (rows, columns) = self.origin, self.size
+        return np.ascontiguousarray(section[top : top + rows, left : left + columns])
+
+
+@dataclass(frozen=True)
 class Shrink:
     """Sections made smaller where their long side is longer; never larger.
 

@@ -1,7 +1,13 @@
 """Where a voxel of the file lies in the frames of the movie, and back."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Number = TypeVar("Number", float, NDArray[np.floating[Any]])
+"""One number, or an array of them."""
 
 _IN_PLANE = {"z": (0, 1, 2), "y": (0, 2, 1), "x": (1, 2, 0)}
 """For each axis along which planes follow each other: which of a voxel's (x, y, z) is the column, the row and the
@@ -29,10 +35,15 @@ class Geometry:
     row0_at_bottom: bool = True
     origin: tuple[float, float] = (0.0, 0.0)
 
-    def to_pixel(self, x: float, y: float, z: float) -> tuple[float, float, float]:
-        """Plane, column and row of a frame in which a voxel lies."""
+    def seen(self, x: Number, y: Number, z: Number) -> tuple[Number, Number, Number]:
+        """Along planes, columns and rows what is along x, y and z."""
         voxel = (x, y, z)
         column, row, plane = (voxel[place] for place in _IN_PLANE[self.axis])
+        return plane, column, row
+
+    def to_pixel(self, x: Number, y: Number, z: Number) -> tuple[Number, Number, Number]:
+        """Plane, column and row of a frame in which a voxel lies, or voxels."""
+        plane, column, row = self.seen(x, y, z)
         down, across = self.voxels_per_pixel
         top, left = self.origin
         return plane, (column - left + 0.5) / across - 0.5, self._turned((row - top + 0.5) / down - 0.5)
@@ -50,5 +61,5 @@ class Geometry:
         down, across = self.voxels_per_pixel
         return spacing_A[0] * across, spacing_A[1] * down
 
-    def _turned(self, row: float) -> float:
+    def _turned(self, row: Number) -> Number:
         return self.shape[0] - 1 - row if self.row0_at_bottom else row

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import TypeAlias
 
 import cv2
@@ -12,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.picture.geometry import Geometry
+from mrc2movie.picture.overlays import Colour, ColourStamp
 from mrc2movie.picture.render import Frame
 from mrc2movie.picture.selection import Selection
-from mrc2movie.readers.volume import Description, Tilts
+from mrc2movie.readers.volume import Description, Tilts, Times
+from mrc2movie.store.names import printable
 
 _FONT_SHARE = 1 / 24
 _FONT_SIZES = (8, 72)
@@ -22,6 +25,7 @@ _FONT_SIZES = (8, 72)
 
 _LABEL_SHARE = (1 / 2, 1 / 3)
 _BAR_SHARE = (1 / 2, 1 / 4)
+_LEGEND_SHARE = (1 / 2, 1 / 2)
 """The most that either corner may take of the (width, height) of a frame; a scale bar is half as long at most."""
 
 _FONT = "uni"
@@ -36,7 +40,7 @@ than dark ones."""
 Font: TypeAlias = "cv2.FontFace | None"
 """OpenCV's own, which it has from version 5 on; None where it only draws letters of strokes, in ASCII."""
 
-_ASCII = str.maketrans({"°": " deg", "−": "-", "µ": "u"})  # noqa: RUF001
+_ASCII = str.maketrans({"°": " deg", "−": "-", "µ": "u", "…": "..."})  # noqa: RUF001
 
 
 Captions: TypeAlias = Callable[[int], Sequence[str]]
@@ -90,12 +94,14 @@ class Labels:
     Attributes:
         captions: Gives the lines of text for the upper left corner at each position shown; None for no text.
         scale_bar: For the lower right corner, if any.
+        legend: For the lower left corner: names, each with its colour if it has one.
         font_size: Pixels.
         warnings: What could not be written, and why.
     """
 
     captions: Captions | None = None
     scale_bar: ScaleBar | None = None
+    legend: Sequence[tuple[str, Colour | None]] = ()
     font_size: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -110,6 +116,7 @@ class Pen:
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
         self._bar = _bar_stamp(labels.scale_bar, self._font, labels.font_size) if labels.scale_bar else None
+        self._legend = _legend_stamp(labels.legend, self._font, labels.font_size) if labels.legend else None
 
     @cached_property
     def _font(self) -> Font:
@@ -124,6 +131,8 @@ class Pen:
         if self._bar:
             height, width = self._bar.ink.shape
             self._bar.draw(frame, frame.shape[0] - height - margin, frame.shape[1] - width - margin)
+        if self._legend:
+            self._legend.draw(frame, frame.shape[0] - self._legend.kept.shape[0] - margin, margin)
 
 
 def plan_labels(
@@ -133,6 +142,8 @@ def plan_labels(
     selection: Selection,
     geometry: Geometry,
     pixel_size_A: tuple[float, float] | None,
+    title: str,
+    legend: Sequence[tuple[str, Colour | None]] = (),
 ) -> Labels:
     """What can be written of what is wanted.
 
@@ -143,11 +154,18 @@ def plan_labels(
         selection: Its sections that are shown.
         geometry: Of the frames.
         pixel_size_A: Of the frames, along (x, y), where known.
+        title: What the movie is called.
+        legend: What the colours mean of what is drawn over the sections.
     """
-    if not wanted and not scale_bar:
+    if not wanted and not scale_bar and not legend:
         return Labels()
-    captions, warnings = captions_of(wanted, description, selection, geometry.axis)
     shape = geometry.shape
+    font = label_font()
+    largest = min(max(round(min(shape) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
+    title = _shortened(
+        title, _LABEL_SHARE[0] * shape[1] - _margin(largest), font, max(_FONT_SIZES[0], largest * 2 // 3)
+    )
+    captions, warnings = captions_of(wanted, description, selection, geometry.axis, title)
     bar = None
     if scale_bar:
         if description.kind == "transform":
@@ -160,30 +178,38 @@ def plan_labels(
             warnings += _if_bare("--scale-bar", description)
             if abs(pixel_size_A[0] / pixel_size_A[1] - 1) > 0.01:
                 warnings.append("--scale-bar: it holds from left to right only, since the voxels are not square")
-    font = label_font()
-    largest = min(max(round(min(shape) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
     texts = _texts_of_all_widths(captions, len(selection.places)) if captions else set()
 
     def fits(part: str, size: int) -> bool:
         if part == "bar":
             sizes, share = [_bar_size(bar, font, size)] if bar else [], _BAR_SHARE
+        elif part == "legend":
+            sizes, share = [_legend_size(legend, font, size)] if legend else [], _LEGEND_SHARE
         else:
             sizes, share = [_text_size(lines, font, size) for lines in texts], _LABEL_SHARE
         room = share[0] * shape[1] - _margin(size), share[1] * shape[0] - _margin(size)
         return all(width <= room[0] and height <= room[1] for height, width in sizes)
 
-    for part in ("label", "bar"):
+    room = _LEGEND_SHARE[0] * shape[1] - 2 * _line_height(_FONT_SIZES[0])
+    legend = [(_shortened(printable(name), room, font, _FONT_SIZES[0]), colour) for name, colour in legend]
+    named = len(legend)
+    while len(legend) > 1 and not fits("legend", _FONT_SIZES[0]):
+        legend = [*legend[:-2], (f"and {named - len(legend) + 2} more", None)]
+    for part, flag in (("label", "--label"), ("bar", "--scale-bar"), ("legend", "the legend")):
         if not fits(part, _FONT_SIZES[0]):
-            what = "--scale-bar" if part == "bar" else "--label"
             warnings.append(
-                f"{what}: frames of {shape[1]} x {shape[0]} are too small for legible text, so none is written"
+                f"{flag}: frames of {shape[1]} x {shape[0]} are too small for legible text, so none is written"
             )
             if part == "bar":
                 bar = None
+            elif part == "legend":
+                legend = []
             else:
                 captions, texts = None, set()
-    size = next(size for size in range(largest, 0, -1) if fits("label", size) and fits("bar", size))
-    return Labels(captions, bar, size, tuple(warnings))
+    size = next(
+        size for size in range(largest, 0, -1) if fits("label", size) and fits("bar", size) and fits("legend", size)
+    )
+    return Labels(captions, bar, tuple(legend), size, tuple(warnings))
 
 
 def _if_bare(flag: str, description: Description) -> list[str]:
@@ -197,7 +223,7 @@ def _if_bare(flag: str, description: Description) -> list[str]:
 
 
 def captions_of(
-    wanted: Sequence[str], description: Description, selection: Selection, axis: str
+    wanted: Sequence[str], description: Description, selection: Selection, axis: str, title: str
 ) -> tuple[Captions | None, list[str]]:
     """What gives the lines of text at each position shown, and warnings of what is not known."""
     lines: list[Callable[[int], str]] = []
@@ -211,6 +237,12 @@ def captions_of(
             lines.append(partial(_tilt_line, description.tilts))
         elif name == "tilt":
             warnings.append("--label tilt: no tilt angle is known for each section, so none is written")
+        elif name == "time" and description.times:
+            lines.append(partial(_time_line, description.times, *_last_and_digits(description.times)))
+        elif name == "time":
+            warnings.append("--label time: it is not known when each section was taken, so none is written")
+        elif name == "name":
+            lines.append(partial(_same_line, title))
         elif description.kind in ("tilt series", "particle stack", "volume stack", "transform"):
             warnings.append(f"--label depth: a {description.kind} has no depth, so none is written")
         elif size is None or size[2] is None:
@@ -231,6 +263,22 @@ def _tilt_line(tilts: Tilts, number: int) -> str:
     return in_degrees(tilts.degrees[number])
 
 
+def _time_line(times: Times, last: float, digits: int, number: int) -> str:
+    return in_time(times.seconds[number], last, digits)
+
+
+def _last_and_digits(times: Times) -> tuple[float, int]:
+    """The last time, and how many digits behind the point tell one from the next."""
+    ordered = sorted(times.seconds)
+    step = min((after - before for before, after in pairwise(ordered) if after > before), default=1.0)
+    fine = (digits for digits in range(4) if abs(round(step, digits) - step) <= 0.02 * step)
+    return ordered[-1], next(fine, 4)
+
+
+def _same_line(text: str, number: int) -> str:
+    return text
+
+
 def _depth_line(spacing_A: float, number: int) -> str:
     return f"depth {number * spacing_A / 10:.1f} nm"
 
@@ -238,6 +286,24 @@ def _depth_line(spacing_A: float, number: int) -> str:
 def _texts_of_all_widths(captions: Captions, count: int) -> set[tuple[str, ...]]:
     """A few captions that take as much room as all: digits are equally wide in OpenCV's font."""
     return {tuple(re.sub(r"\d", "0", line) for line in captions(position)) for position in range(count)}
+
+
+def _shortened(text: str, width: float, font: Font, size: int) -> str:
+    """A text of at most this width, what is in its middle left out."""
+    shorter = text
+    for kept in range(len(text) - 1, 3, -1):
+        if _text_size([shorter], font, size)[1] <= width:
+            break
+        shorter = f"{text[: kept // 2]}…{text[-(kept // 2) :]}"
+    return shorter
+
+
+def in_time(seconds: float, last: float, digits: int) -> str:
+    """A time as people write it: ``1.25 s``, or ``3:05`` and ``1:02:03`` where the last one is so long."""
+    if last < 120:
+        return f"{seconds:.{digits}f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if last >= 3600 else f"{minutes}:{rest:02}"
 
 
 def in_degrees(angle: float) -> str:
@@ -300,6 +366,30 @@ def _bar_stamp(bar: ScaleBar, font: Font, size: int) -> Stamp:
     left = (ink.shape[1] - bar.pixels) // 2
     ink[-_thickness(size) - edge : -edge, left : left + bar.pixels] = 255
     return Stamp.of(ink, _rim(size))
+
+
+def _legend_stamp(legend: Sequence[tuple[str, Colour | None]], font: Font, size: int) -> ColourStamp:
+    """Names, one below the other, each behind a disc of its colour."""
+    rows, columns = _legend_size(legend, font, size)
+    text = text_stamp([name for name, _ in legend], font, size)
+    indent = columns - text.ink.shape[1]
+    ink = np.zeros((rows, columns), np.uint8)
+    discs = np.zeros((rows, columns, 3), np.uint8)
+    for row, (_, colour) in enumerate(legend):
+        if colour:
+            middle = _edge(size) - 1 + round(0.65 * _ascent(size)) + row * _line_height(size)
+            centre = round(16 * indent / 2), 16 * middle
+            cv2.circle(ink, centre, round(16 * 0.32 * size), (255,), -1, cv2.LINE_AA, 4)
+            cv2.circle(discs, centre, round(16 * 0.32 * size), colour, -1, cv2.LINE_AA, 4)
+    cover = Stamp.of(ink, _rim(size)).cover
+    cover[:, indent:] = text.cover
+    discs[:, indent:] = text.ink[..., None]
+    return ColourStamp(np.repeat(255 - cover[..., None], 3, axis=2), discs)
+
+
+def _legend_size(legend: Sequence[tuple[str, Colour | None]], font: Font, size: int) -> tuple[int, int]:
+    rows, columns = _text_size([name for name, _ in legend], font, size)
+    return rows, columns + _line_height(size)
 
 
 def _text_size(lines: Sequence[str], font: Font, size: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
@@ -13,6 +13,13 @@ from mrc2movie.picture.local_contrast import keep_constant_areas
 
 Frame: TypeAlias = NDArray[np.uint8]
 """(h, w) uint8, row 0 at the top of the picture; (h, w, 3) red, green, blue where in colour."""
+
+
+class Overlay(Protocol):
+    """Something that is drawn over the sections of one movie."""
+
+    def draw(self, frame: Frame, position: int) -> None:
+        """Draw onto the frame at a position of the movie, (h, w, 3), in place; from any thread."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class RenderOptions:
         invert: Whether black is shown as white.
         shifts: What is to be added to the voxels at each position; nothing where it is empty.
         enlarge: Each pixel becomes so many in each direction.
+        overlays: What is drawn over the frames, which are in colour then.
     """
 
     grey_range: GreyRange
@@ -36,6 +44,7 @@ class RenderOptions:
     invert: bool = False
     shifts: Sequence[float] = ()
     enlarge: int = 1
+    overlays: Sequence[Overlay] = ()
 
 
 class Renderer:
@@ -60,6 +69,7 @@ class Renderer:
         self._clahe = cv2.createCLAHE(options.clip_limit, options.tiles) if equalise else None
         self._grey = np.empty(0, np.uint8)
         self._contrasted = np.empty(0, np.uint8)
+        self._coloured = np.empty(0, np.uint8)
 
     def __call__(self, section: NDArray[np.generic], position: int = 0) -> Frame:
         """Render one section, (y, x) of any real native dtype or (y, x, 3) in colour, at a position of the movie."""
@@ -75,7 +85,20 @@ class Renderer:
             cv2.bitwise_not(frame, frame)
         if options.grey_range.nonfinite and (options.invert or self._clahe is not None):
             frame[not_finite(section, options.row0_at_bottom)] = 0
-        return enlarged(frame, options.enlarge)
+        frame = enlarged(frame, options.enlarge)
+        if options.overlays:
+            frame = self._in_colour(frame)
+            for overlay in options.overlays:
+                overlay.draw(frame, position)
+        return frame
+
+    def _in_colour(self, frame: Frame) -> Frame:
+        if frame.ndim == 3:
+            return frame
+        if self._coloured.shape != (*frame.shape, 3):
+            self._coloured = np.empty((*frame.shape, 3), np.uint8)
+        cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB, self._coloured)
+        return self._coloured
 
     def _equalised(self, frame: Frame) -> Frame:
         assert self._clahe is not None

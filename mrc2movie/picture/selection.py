@@ -185,9 +185,61 @@ def _in_order(count: int, order: Order, tilts: Tilts | None) -> _Ordered:
     )
 
 
-def reverse_pass(shown: int, playback: Playback) -> range:
-    """The positions among the sections shown that follow the last one: n-2 … 1, so that a loop is seamless."""
-    return range(shown - 2, 0, -1) if playback == "forward-backward" else range(0)
+@dataclass(frozen=True)
+class Timeline(Sequence[int]):
+    """The position, among the sections shown, that each frame of a movie shows.
+
+    Attributes:
+        shown: Sections shown.
+        back: Whether they are shown backward after that: n-2 … 1, so that a loop is seamless.
+        hold: Each end is shown for so many frames more.
+        cycles: All this is shown so many times.
+    """
+
+    shown: int
+    back: bool = False
+    hold: int = 0
+    cycles: int = 1
+
+    @property
+    def _cycle(self) -> int:
+        """Frames of a cycle; a single section is both ends, and held once."""
+        if self.shown == 1:
+            return 1 + self.hold
+        return self.shown + 2 * self.hold + (self.shown - 2 if self.back else 0)
+
+    def __len__(self) -> int:
+        return self.cycles * self._cycle
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        found = range(len(self))[index]
+        return self._position(found) if isinstance(found, int) else [self._position(frame) for frame in found]
+
+    def _position(self, frame: int) -> int:
+        place = frame % self._cycle - self.hold
+        if place < self.shown + self.hold:
+            return min(max(0, place), self.shown - 1)
+        return 2 * self.shown - 2 + self.hold - place
+
+    @property
+    def shows_again(self) -> bool:
+        """Whether anything is shown after the last section was."""
+        return self.shown > 1 and len(self) > self.shown + 2 * self.hold
+
+    def turns(self, position: int) -> Sequence[int]:
+        """Whether the frames that show a position have even numbers (0), odd ones (1), or both."""
+        end = self.hold if position in (0, self.shown - 1) else 0
+        first = position + (0 if position == 0 else self.hold)
+        frames = [first, first + min(1, end)]
+        if self.back and 0 < position < self.shown - 1:
+            frames.append(2 * self.shown - 2 + 2 * self.hold - position)
+        if self.cycles > 1:
+            frames += [frame + self._cycle for frame in frames]
+        return sorted({frame % 2 for frame in frames})
 
 
 def _part(count: int, fraction: float) -> int:

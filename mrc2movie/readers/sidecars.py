@@ -12,6 +12,7 @@ from pathlib import Path
 from mrc2movie.errors import InputError
 from mrc2movie.readers.mrc.extended import MOST_SECTIONS, TILT, Column, Metadata
 from mrc2movie.readers.source import InputFile
+from mrc2movie.readers.times import CLOCK, EXPOSURE, clock_column, detector_rate
 from mrc2movie.readers.volume import Tilts
 
 _MDOC_BYTES = 16 * 2**20
@@ -33,7 +34,8 @@ _MDOC_FIELDS = (
     ("RotationAngle", 0, "tilt_axis_degrees"),
     ("Voltage", 0, "voltage_kV"),
 )
-_MDOC_KEYS = frozenset(key for key, _, _ in _MDOC_FIELDS)
+_MDOC_KEYS = frozenset([*(key for key, _, _ in _MDOC_FIELDS), "DateTime", "NumSubFrames"])
+_INFO = "_info.txt"
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,17 @@ def find_sidecars(path: Path, sections: int) -> Sidecars:
         names.append(Path(names[-1]).stem)
     candidates = [f"{name}.mdoc" for name in names]
     candidates += [f"{name}{suffix}" for suffix in (".rawtlt", ".tlt") for name in names[1:]]
+    candidates += [name.removesuffix("_movie") + _INFO for name in names[1:] if name.endswith("_movie")]
     found, other, notes = [], [], []
     for name in candidates:
         is_mdoc = name.endswith(".mdoc")
         text = _text(path.with_name(name), _MDOC_BYTES if is_mdoc else _ANGLES_BYTES)
         if text is None:
             continue
-        metadata = _mdoc(name, text) if is_mdoc else _angles(name, text)
+        if is_mdoc:
+            metadata = _mdoc(name, text)
+        else:
+            metadata = _info(name, text, sections) if name.endswith(_INFO) else _angles(name, text)
         if metadata is None:
             notes.append(f"{name} tells nothing of the sections: not used")
             continue
@@ -106,10 +112,17 @@ def _angles(name: str, text: str) -> Metadata | None:
     return Metadata(name, {TILT: angles}) if angles and None not in angles else None
 
 
+def _info(name: str, text: str, sections: int) -> Metadata | None:
+    """What Direct Electron's cameras write of a movie: its frames a second."""
+    rate = detector_rate(text)
+    return Metadata(name, {TILT: [None] * sections, EXPOSURE: [1 / rate] * sections}) if rate else None
+
+
 def _mdoc(name: str, text: str) -> Metadata | None:
-    """The ``[ZValue = n]`` sections; one of ``[FrameSet = n]`` describes the frames of a movie, not a stack."""
+    """The ``[ZValue = n]`` sections, or the frames of the one ``[FrameSet = n]`` that describes a movie."""
     common: dict[str, str] = {}
     sections: dict[int, dict[str, str]] = {}
+    frame_set: dict[str, str] = {}
     current: dict[str, str] | None = common
     for line in io.StringIO(text, newline=None):
         line = line.strip()
@@ -120,19 +133,32 @@ def _mdoc(name: str, text: str) -> Metadata | None:
                 current.setdefault(key, value)
         elif key == "ZValue" and value.isdecimal() and len(value) < 10:
             current = sections.setdefault(int(value), {})
+        elif key == "FrameSet":
+            current = frame_set
         elif key != "T":
             current = None
         if len(sections) > MOST_SECTIONS:
             return None
     if not sections:
-        return None
+        return _frames(name, frame_set)
     ordered = [sections[number] for number in sorted(sections)]
     columns: dict[str, Column] = {}
     for key, position, column_name in _MDOC_FIELDS:
         values = list(_values(ordered, common, key, position, 360 if column_name == TILT else math.inf))
         if column_name == TILT or any(value is not None for value in values):
             columns[column_name] = values
+    clock = clock_column([section.get("DateTime", "") for section in ordered])
+    if any(clock):
+        columns[CLOCK] = clock
     return Metadata(name, columns)
+
+
+def _frames(name: str, frame_set: dict[str, str]) -> Metadata | None:
+    """What is told of a movie's frames: they share its exposure."""
+    count, exposure = frame_set.get("NumSubFrames", ""), _number(frame_set.get("ExposureTime", ""))
+    if not (count.isdecimal() and len(count) < 6 and int(count) and exposure):
+        return None
+    return Metadata(name, {TILT: [None] * int(count), EXPOSURE: [exposure / int(count)] * int(count)})
 
 
 def _values(

@@ -53,6 +53,19 @@ class Tilts:
 
 
 @dataclass(frozen=True)
+class Times:
+    """When a volume's sections were taken.
+
+    Attributes:
+        seconds: Since the first exposure began, one a section, in file order.
+        origin: Where they were found.
+    """
+
+    seconds: tuple[float, ...] = field(repr=False)
+    origin: str
+
+
+@dataclass(frozen=True)
 class Optics:
     """What is known of the microscope.
 
@@ -88,6 +101,7 @@ class Description:
         kind_by_name: Whether its name tells that: headers often tell it wrongly.
         tilts: Their tilt angles, where known for every section.
         optics: What is known of the microscope.
+        times: When they were taken, where known for every section.
         other_tilts: Angles that a sidecar lists of another number of sections than the file has.
         colour: Whether sections are in colour, (y, x, 3) uint8.
         notes: What the user may want to know of how the file was read.
@@ -106,6 +120,7 @@ class Description:
     kind_by_name: bool = False
     tilts: Tilts | None = None
     optics: Optics = Optics()
+    times: Times | None = None
     other_tilts: tuple[Tilts, ...] = ()
     colour: bool = False
     storage: Mapping[str, str] = field(default_factory=dict)

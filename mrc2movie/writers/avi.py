@@ -92,7 +92,7 @@ class JpegAvi(MovieWriter):
         """An encoder from frames to JPEGs."""
         colour = np.empty((self.height, self.width, 3), np.uint8)
 
-        def encode(frame: Frame, position: int) -> Packet:
+        def encode(frame: Frame, turn: int) -> Packet:
             cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR if frame.ndim == 2 else cv2.COLOR_RGB2BGR, colour)
             done, packet = cv2.imencode(".jpg", colour, self._parameters)
             if not done:  # sizes that JPEG cannot hold were refused before
@@ -169,7 +169,7 @@ class OpenCvAvi(MovieWriter):
     def encoder(self) -> Encode:
         """Only pads: the encoder of OpenCV is one for all frames, and works as they are written."""
 
-        def encode(frame: Frame, position: int) -> Packet:
+        def encode(frame: Frame, turn: int) -> Packet:
             return self.padded(frame).flatten()
 
         return encode

@@ -81,6 +81,7 @@ def left_beside(
     movie: Path,
     source: Path | None,
     settings: dict[str, object],
+    annotations: tuple[FileStamp, ...],
     made_anew: Collection[Artifact],
 ) -> tuple[Artifact, ...]:
     """What stays as it is beside a movie that is made anew: it stays ours, and can be replaced.
@@ -90,6 +91,7 @@ def left_beside(
         movie: The movie as it was.
         source: What it was made from; None where that is no file.
         settings: The options that will have shaped it.
+        annotations: The files of what is drawn over its sections.
         made_anew: What does not stay.
     """
     names = {each.file.name for each in made_anew}
@@ -100,7 +102,13 @@ def left_beside(
             if (path := movie.with_name(fitting(movie.stem, suffix))).exists() and path.name not in names
         )
     left = [each for each in found.pictures if each.file.name not in names] if found else []
-    if left and found and source and movie.exists() and found.why_not_up_to_date(movie, source, settings) is None:
+    if (
+        left
+        and found
+        and source
+        and movie.exists()
+        and found.why_not_up_to_date(movie, source, settings, annotations) is None
+    ):
         return tuple(left)
     return tuple(replace(each, value=None) for each in left)
 

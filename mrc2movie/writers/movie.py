@@ -19,7 +19,7 @@ Packet: TypeAlias = NDArray[np.uint8]
 """(n,) uint8: one encoded frame, as it can be written, kept, and written again."""
 
 Encode: TypeAlias = Callable[[Frame, int], Packet]
-"""Encodes the frame at a position among the sections shown, counted from 0; not to be shared between threads.
+"""Encodes a frame for even (0) or odd (1) numbers, for codecs whose frames alternate; not to be shared between threads.
 
 The memory of the frame is that of the next one afterwards, so no packet may lie in it."""
 
@@ -63,6 +63,7 @@ class MovieWriter(ABC):
         notes: What the user may want to know of how the frames are written.
         warnings: What the user should know of it.
         peak_bits: The most bits in any second of what is written so far; 0 where OpenCV writes.
+        alternates: Whether frames that follow each other must be encoded for even and odd numbers in turn.
         packets_are_frames: Whether a packet is an encoded frame, and not one that is encoded as it is written.
         packet_bytes: Of all packets written so far; 0 where OpenCV writes.
 
@@ -70,6 +71,7 @@ class MovieWriter(ABC):
         Mrc2movieError: The codec cannot hold frames of this size.
     """
 
+    alternates = False
     packets_are_frames = True
 
     def __init__(self, path: Path, shape: tuple[int, ...], fps: float, codec: Codec, even: bool) -> None:

@@ -339,7 +339,7 @@ class IndependentFrames(VideoMovie):
 
     def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str, frames: int | None) -> None:
         super().__init__(path, shape, settings, title, frames)
-        self._phases = 2 if self._codec.alternates else 1
+        self.alternates = self._codec.alternates
         self._idle: defaultdict[int, list[_Encoder]] = defaultdict(list, {0: [_Encoder(self._own_encoder)]})
         self._lock = threading.Lock()
         self._gif_header = b""
@@ -348,8 +348,10 @@ class IndependentFrames(VideoMovie):
         """An encoder that takes whichever of FFmpeg's is idle: for H.264 one whose turn is even or odd as wanted."""
         canvas = self._canvas()
 
-        def encode(frame: Frame, position: int) -> Packet:
-            phase = position % self._phases
+        phases = 2 if self.alternates else 1
+
+        def encode(frame: Frame, turn: int) -> Packet:
+            phase = turn % phases
             with self._lock:
                 encoder = self._idle[phase].pop() if self._idle[phase] else None
             padded = self.padded(frame)
@@ -357,11 +359,11 @@ class IndependentFrames(VideoMovie):
                 encoder = _Encoder(self._configured(_new_encoder(self._codec.encoder)))
                 self._open_encoder(encoder.context)
             with self._encoding():
-                while encoder.time % self._phases != phase:  # a new one's numbers begin with 0
+                while encoder.time % phases != phase:  # a new one's numbers begin with 0
                     encoder(canvas, padded)
                 packet = self._without_header(encoder(canvas, padded))
             with self._lock:
-                self._idle[(phase + 1) % self._phases].append(encoder)
+                self._idle[(phase + 1) % phases].append(encoder)
             return packet
 
         return encode
@@ -420,7 +422,7 @@ class PredictedFrames(VideoMovie):
     def encoder(self) -> Encode:
         """Only pads: the encoder is one for all frames, and works as they are written."""
 
-        def encode(frame: Frame, position: int) -> Packet:
+        def encode(frame: Frame, turn: int) -> Packet:
             return self.padded(frame).flatten()
 
         return encode

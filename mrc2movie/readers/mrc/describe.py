@@ -10,6 +10,7 @@ from mrc2movie.readers.mrc.extended import MOST_SECTIONS, Metadata
 from mrc2movie.readers.mrc.header import Header
 from mrc2movie.readers.mrc.voxels import MODES, Coding
 from mrc2movie.readers.sidecars import Sidecars, find_sidecars
+from mrc2movie.readers.times import times_of
 from mrc2movie.readers.volume import Description, Optics, Tilts, VolumeKind, VoxelSize
 
 _KIND_OF_SUFFIX: dict[str, VolumeKind] = {
@@ -56,6 +57,7 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         notes.extend(sidecars.notes)
         sources.extend(sidecars.fitting)
         tilts = _tilts(sources, count)
+    kind = _kind(header, suffix_kind, tilts)
     size = _voxel_size(header.spacing_A, sources, suffix_kind)
     notes.extend(size.notes)
     warnings.extend(size.warnings)
@@ -73,9 +75,10 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
             "mode": _mode(header),
         },
         header=_summary(container, header, sources, count),
-        kind=_kind(header, suffix_kind, tilts),
+        kind=kind,
         kind_by_name=suffix_kind is not None,
         tilts=tilts,
+        times=times_of(sources, count, kind),
         optics=_optics(sources),
         other_tilts=sidecars.other_tilts,
         colour=header.layout.coding is Coding.COLOUR,

@@ -1,0 +1,1 @@
+"""Files that say what was found in a volume: points, models."""
