@@ -8,7 +8,7 @@ from mrc2movie.conversion.preparation import selection_of
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.quality import Signal, in_one_line, tilt_signals
-from mrc2movie.readers import open_volume
+from mrc2movie.readers import open_input
 from mrc2movie.readers.volume import Description, Tilts
 from mrc2movie.store.names import printable
 
@@ -99,7 +99,7 @@ def inspect(path: str | Path, settings: Settings | None = None) -> FileInfo:
     """
     path, settings = Path(path), settings or Settings()
     try:
-        with open_volume(path, settings.mode0) as volume:
+        with open_input(path, settings) as volume:
             description = volume.description
     except InputError as error:
         return FileInfo(path, error=error.in_words)

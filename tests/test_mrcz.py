@@ -78,6 +78,43 @@ def test_sections_are_read_in_any_order(tmp_path: Path, movie: Movie) -> None:
     np.testing.assert_array_equal(frames[..., 0], (data[::-1, ::-1] + 120).clip(0, 255))
 
 
+@pytest.mark.parametrize("codec", [None, "zstd"])
+def test_channels_are_shown_one_after_the_other(tmp_path: Path, movie: Movie, codec: str | None) -> None:
+    data = np.arange(6 * 6 * 8).reshape(3, 2, 6, 8).astype("int16")  # three images of two channels
+    path = tmp_path / "a.mrcz"
+    mrcz.writeMRC(list(data), str(path), compressor=codec)
+    again, _ = mrcz.readMRC(str(path))
+    np.testing.assert_array_equal(np.array(again), data)
+    with open_volume(path) as volume:
+        assert volume.description.channels == 2
+        assert volume.description.storage["channels"] == "2 sections an image"
+    wanted = np.concatenate([data[:, 0], data[:, 1]])
+    frames = movie(path, "--range=0,255")
+    np.testing.assert_array_equal(frames[..., 0], wanted[:, ::-1].clip(0, 255))
+    frames = movie(path, "--range=0,255", "--only=3:", "--every=2")
+    np.testing.assert_array_equal(frames[..., 0], wanted[3::2, ::-1].clip(0, 255))
+    frames = movie(path, "--range=0,255", "--order=file")
+    np.testing.assert_array_equal(frames[..., 0], data.reshape(6, 6, 8)[:, ::-1].clip(0, 255))
+
+
+@pytest.mark.parametrize(
+    ("label", "mz", "nz", "channels"),
+    [
+        ("MRCZ0.5.0", 2, 4, 2),
+        ("MRCZ0.4.1", 2, 4, 1),
+        ("MRCZ0.5.0", 3, 4, 1),
+        ("MRCZ1.0", 0, 4, 1),
+        ("MRCZ0.50", 2, 4, 2),
+    ],
+)
+def test_channels_are_believed_where_they_make_sense(
+    tmp_path: Path, label: str, mz: int, nz: int, channels: int
+) -> None:
+    head = header(3, 2, nz, 0, mz=mz, label=label.encode(), nlabl=1)
+    with open_volume(write(tmp_path / "a.mrcz", head + bytes(6 * nz))) as volume:
+        assert volume.description.channels == channels
+
+
 def test_json_pixel_size_and_codec_are_kept(tmp_path: Path) -> None:
     meta = {"voltage": 300, "names": ["ä", "b"], "nested": {"x": 1.5}}
     data = voxels("int8")

@@ -1,5 +1,6 @@
 """Which sections are shown, in which order."""
 
+import gzip
 import itertools
 from pathlib import Path
 
@@ -64,6 +65,31 @@ def test_the_numbers_of_the_frames_that_show_a_section_are_even_odd_or_both() ->
 def test_a_discarded_range_leaves_out_its_end(tmp_path: Path) -> None:
     assert order(tmp_path, 6, "--discard_range", "1", "3", "--playback", "forward") == [0, 3, 4, 5]
     assert order(tmp_path, 6, "--discard-range", "4", "99", "--playback", "forward") == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (("--discard-range", "-3", "-1"), [0, 1, 2, 5]),
+        (("--discard-range", "1", "-2"), [0, 4, 5]),
+        (("--discard-range", "-2", "99"), [0, 1, 2, 3]),
+        (("--only", "1:3"), [1, 2]),
+        (("--only=-2:",), [4, 5]),
+        (("--only", "-2:"), [4, 5]),
+        (("--only=:-4",), [0, 1]),
+        (("--only=1:-1", "--every=2"), [1, 3]),
+        (("--only=2:99", "--playback=backward"), [5, 4, 3, 2]),
+    ],
+)
+def test_ranges_count_from_either_end_as_in_python(tmp_path: Path, options: tuple[str, ...], kept: list[int]) -> None:
+    assert order(tmp_path, 6, "--playback", "forward", *options) == kept
+
+
+def test_the_end_of_a_compressed_stream_is_where_negative_numbers_count_from(tmp_path: Path) -> None:
+    whole = write_mrc(tmp_path / "whole.mrc", ramp(6)).read_bytes()
+    (tmp_path / "a.mrc.gz").write_bytes(gzip.compress(whole[: -2 * ramp(1).nbytes]))
+    assert run(tmp_path / "a.mrc.gz", tmp_path / "out", *LOSSLESS, "--only=-2:", "--playback=forward") == 0
+    assert sections_seen(tmp_path / "out" / "a.avi", reference(ramp(6)[2:4], 120, 239)) == [0, 1]
 
 
 def test_discarded_fractions_are_taken_from_both_ends(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 from mrc2movie.batch.report import Job
 from mrc2movie.conversion.annotations import require_annotations
@@ -16,7 +17,7 @@ from mrc2movie.errors import UsageError, about
 from mrc2movie.options.settings import LOG_NAME, Settings
 from mrc2movie.pages.live import PAGE_NAME
 from mrc2movie.pages.manifest import check_manifest
-from mrc2movie.readers import stem_of
+from mrc2movie.readers import as_file, is_named_like_input, stem_of, tilt_series
 from mrc2movie.store.files import entries_of, identity_of
 from mrc2movie.store.names import fitting
 from mrc2movie.store.record import Made, load, record_path
@@ -57,7 +58,7 @@ def plan_movie(sources: Sequence[Path], movie: Path, settings: Settings) -> Sequ
         _check(settings, movie.parent)
         if len(sources) > 1:
             raise UsageError(f"{movie} is named like one movie, and there are {len(sources)} inputs", _NAME_A_DIRECTORY)
-        (source,) = sources
+        source = as_file(sources[0]) or sources[0]
         if source.is_dir():
             raise UsageError(f"{movie} is named like one movie, and {source} is a directory", _NAME_A_DIRECTORY)
         if not os.path.lexists(source):
@@ -94,10 +95,22 @@ def _naming_what_cannot_be_looked_at() -> Iterator[None]:
         raise UsageError(f"{error.filename} cannot be looked at ({error.strerror})", "name another") from error
 
 
+class _Input(NamedTuple):
+    """What becomes one movie.
+
+    Attributes:
+        path: The file.
+        series: Where it has several tilt series: which one.
+    """
+
+    path: Path
+    series: str = ""
+
+
 def _jobs(sources: Sequence[Path], output_directory: Path, settings: Settings) -> Sequence[Job]:
     if output_directory.exists() and not output_directory.is_dir():
         raise UsageError(f"{output_directory} is not a directory", _NAME_A_DIRECTORY)
-    named: dict[Path, Path] = {}
+    named: dict[Path, _Input] = {}
     unlisted: dict[Path, Path] = {}
     refused: dict[Path, str] = {}
     others: Counter[str] = Counter()
@@ -105,7 +118,8 @@ def _jobs(sources: Sequence[Path], output_directory: Path, settings: Settings) -
         not_listed: dict[Path, str] = {}
         try:
             with about(source):
-                inputs = _found(source, output_directory, settings, not_listed, others)
+                folder = None if settings.pattern or settings.recursive else as_file(source)
+                inputs = [] if folder else _found(source, output_directory, settings, not_listed, others)
         except (UsageError, OSError) as error:
             if len(sources) == 1:
                 raise
@@ -115,20 +129,27 @@ def _jobs(sources: Sequence[Path], output_directory: Path, settings: Settings) -
                     f"cannot be looked at ({error.strerror})" if isinstance(error, OSError) else error.in_words
                 )
             continue
+        if folder:
+            _name(named, _Input(folder), Path(f"{source.absolute().name}.cs"))
         root = source if source.is_dir() else source.parent
         for path in inputs:
-            _name(named, path, path.relative_to(root))
+            name = path.relative_to(root)
+            for series in tilt_series(path) or ("",):
+                _name(named, _Input(path, series), name.with_name(_of_series(series)) if series else name)
         unlisted.update((path, path.relative_to(root)) for path in not_listed)
         refused |= not_listed
     if not named and not unlisted:
         raise UsageError("none of the inputs can be converted", "name directories of MRC files, or files")
-    targets = dict(zip(named.values(), _targets(named, suffix(settings), output_directory), strict=True))
-    targets |= unlisted | {
+    targets = _targets({name: each.path for name, each in named.items()}, suffix(settings), output_directory)
+    not_tried = unlisted | {
         source: Path(source.name or str(number)) for number, source in enumerate(refused) if source not in unlisted
     }
     jobs = [
-        Job(path, output_directory / target, output_directory, refused.get(path, ""))
-        for path, target in targets.items()
+        *(
+            Job(each.path, output_directory / target, output_directory, series=each.series)
+            for each, target in zip(named.values(), targets, strict=True)
+        ),
+        *(Job(path, output_directory / target, output_directory, refused[path]) for path, target in not_tried.items()),
     ]
     return [replace(jobs[0], remark=in_words(others)), *jobs[1:]]
 
@@ -172,7 +193,12 @@ def _found(
     return inputs
 
 
-def _name(named: dict[Path, Path], path: Path, name: Path) -> None:
+def _of_series(series: str) -> str:
+    """The name by which the movie of a tilt series is called: as if it had a star of its own."""
+    return f"{series.replace('/', '_').replace(chr(0), '_')}.star"
+
+
+def _name(named: dict[Path, _Input], each: _Input, name: Path) -> None:
     """Add an input by its name below OUTPUT_DIR; one that is given twice counts once.
 
     Names are not made longer by the directory of the input: they would then depend on what else is converted.
@@ -180,10 +206,13 @@ def _name(named: dict[Path, Path], path: Path, name: Path) -> None:
     Raises:
         UsageError: Another input has the name.
     """
-    other = named.setdefault(name, path)
-    if other != path and (other.name != path.name or os.path.realpath(other.parent) != os.path.realpath(path.parent)):
+    other = named.setdefault(name, each)
+    one, two = other.path, each.path
+    if other.series != each.series:
+        raise UsageError(f"two tilt series of {two} would become the same movie, {name.stem}", "rename one of them")
+    if one != two and (one.name != two.name or os.path.realpath(one.parent) != os.path.realpath(two.parent)):
         raise UsageError(
-            f"{other} and {path} would become the same movie",
+            f"{one} and {two} would become the same movie",
             "give each an OUTPUT_DIR of its own, or convert a directory above both with --recursive",
         )
 
@@ -235,7 +264,7 @@ def _inputs(
                 if settings.recursive and not entry.name.startswith("."):
                     (links if entry.is_symlink() else directories).append(path)
                 continue
-            wanted = fnmatch(entry.name, settings.pattern) if settings.pattern else _named_like_mrc(entry.name)
+            wanted = fnmatch(entry.name, settings.pattern) if settings.pattern else is_named_like_input(entry.name)
             if entry.name.startswith(".") and not (settings.pattern or "").startswith("."):
                 continue  # what macOS keeps beside a.mrc is ._a.mrc
             kind = "" if settings.pattern else _OTHER_IMAGES.get(path.suffix.lower(), "")
@@ -249,10 +278,6 @@ def _inputs(
 
 def _is_ours(path: Path) -> bool:
     return os.path.lexists(record_path(path)) or bool(recorded_as(path)) or path.name in (LOG_NAME, PAGE_NAME)
-
-
-def _named_like_mrc(name: str) -> bool:
-    return stem_of(name) != name
 
 
 def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:

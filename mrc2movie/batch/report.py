@@ -31,6 +31,7 @@ class Job:
         output_directory: The one that the user named; the target is in it, or in a directory below.
         refusal: Why the input cannot even be tried, if so.
         remark: What the log gets before the job, if anything: the first of a run has what is to be said of all.
+        series: Of an input with several tilt series: which one.
     """
 
     source: Path
@@ -38,6 +39,7 @@ class Job:
     output_directory: Path
     refusal: str = ""
     remark: str = ""
+    series: str = ""
 
 
 @dataclass(frozen=True)

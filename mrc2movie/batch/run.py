@@ -304,7 +304,7 @@ def convert_job(
             raise unmade
         decision = decide(job, settings)
         if decision.status is Status.PLANNED and settings.dry_run:
-            check_head(job.source, settings, workers)
+            check_head(job.source, settings, workers, job.series)
         if decision.status is not Status.PLANNED or settings.dry_run:
             return Outcome(job, decision.status, decision.why)
         _make_directories(job)
@@ -317,7 +317,7 @@ def convert_job(
                 why = f"{job.target} is, in this directory, the movie that was just made of {other}; rename one input"
                 return Outcome(job, Status.LEFT_ALONE, why)
             logger.debug("%s: begins (%s)", job.source, decision.why)
-            conversion = convert_claimed(job.source, claim, settings, workers, progress, decision.found)
+            conversion = convert_claimed(job.source, claim, settings, workers, progress, decision.found, job.series)
             made[identity_of(job.target)] = job.source
             forget_crashes(job.target)
         record = conversion.record

@@ -14,6 +14,7 @@ from mrc2movie.errors import OutputError, UsageError, about
 from mrc2movie.options.codecs import FORMATS
 from mrc2movie.options.settings import Settings
 from mrc2movie.processors import available_processors
+from mrc2movie.readers import as_file
 from mrc2movie.readers.array import ArrayVolume, Lengths
 from mrc2movie.store.claim import Claim
 from mrc2movie.store.record import load
@@ -38,9 +39,9 @@ def convert(
     Notes and warnings go to the logger ``mrc2movie``.
 
     Args:
-        source: An MRC file; or an array of sections, (z, y, x) of any real dtype, or (z, y, x, 3) uint8 red, green,
-            blue. Row 0 is the bottom of the picture unless `settings` have ``flip="no"``. An array is not copied, and
-            must not change meanwhile.
+        source: An MRC file, or a file or job folder that names images in others; or an array of sections, (z, y, x) of
+            any real dtype, or (z, y, x, 3) uint8 red, green, blue. Row 0 is the bottom of the picture unless `settings`
+            have ``flip="no"``. An array is not copied, and must not change meanwhile.
         target: The movie; its directory must exist.
         settings: All options; the defaults where None. Where they were given no format, the name of the target
             decides.
@@ -62,7 +63,7 @@ def convert(
     if not isinstance(source, (str, Path)):
         opened: Path | ArrayVolume = ArrayVolume(source, voxel_size_A)
     elif voxel_size_A is None:
-        opened = Path(source)
+        opened = as_file(Path(source)) or Path(source)
         refuse_input(opened, target, settings)
     else:
         raise UsageError("voxel_size_A is for arrays", "give Settings(pixel_size=...) for a file")

@@ -21,7 +21,7 @@ from mrc2movie.errors import about
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.labels import plan_labels
 from mrc2movie.picture.quality import in_one_line, rounded, signals, tilts_of
-from mrc2movie.readers import open_volume
+from mrc2movie.readers import open_input
 from mrc2movie.readers.array import ArrayVolume
 from mrc2movie.readers.resliced import ReslicedVolume
 from mrc2movie.readers.volume import Volume
@@ -46,6 +46,7 @@ def convert_claimed(
     workers: Share,
     progress: SectionProgress,
     found: Made | Unusable | None,
+    series: str = "",
 ) -> Conversion:
     """Make the movie of one input, once the target is claimed, with the workers of a run.
 
@@ -56,6 +57,7 @@ def convert_claimed(
         workers: What the file uses of the threads of the run.
         progress: Called after each section.
         found: The record of an earlier movie of this name.
+        series: Of an input with several tilt series: which one.
     """
     begin = time.perf_counter()
     target = claim.target
@@ -64,12 +66,13 @@ def convert_claimed(
     drawn_from = annotation_stamps(path, settings)
     with (
         about(path),
-        unchanging(source) as read_from,
-        open_volume(source, settings.mode0, claim.directory) if isinstance(source, Path) else source as file,
+        unchanging(source, settings, series) as read_from,
+        open_input(source, settings, claim.directory, series) if isinstance(source, Path) else source as file,
         _along_axis(file, settings, workers, claim.directory, progress) as volume,
         ExitStack() as opened,  # closed after the workers have ended: they may still write
         workers,
     ):
+        sidecars = read_from.sidecars + drawn_from
         require_volume(file.description, settings)
         asked, (settings, preset_notes) = settings, settle(settings, file)
         measured = measure(volume, settings, workers, progress)
@@ -120,11 +123,10 @@ def convert_claimed(
             source=read_from.stamp,
             source_paths=source_paths(file_path, target) if file_path else (),
             movie=replace(made, name=target.name),
-            pictures=made_beside
-            + left_beside(found, target, file_path, asked.movie_options(), drawn_from, made_beside),
+            pictures=made_beside + left_beside(found, target, file_path, asked.movie_options(), sidecars, made_beside),
             preset=settings.preset,
             settings=asked.movie_options(),
-            annotations=drawn_from,
+            sidecars=sidecars,
             header=description.header,
             kind=description.kind,
             shape=description.shape,
@@ -167,7 +169,7 @@ def convert_claimed(
     return Conversion(path, target, record, time.perf_counter() - begin)
 
 
-def check_head(source: Path, settings: Settings, workers: Share) -> None:
+def check_head(source: Path, settings: Settings, workers: Share, series: str = "") -> None:
     """Refuse what a conversion would refuse by the head of a file, and write nothing.
 
     Raises:
@@ -175,7 +177,7 @@ def check_head(source: Path, settings: Settings, workers: Share) -> None:
     """
     with (
         about(source),
-        open_volume(source, settings.mode0) as file,
+        open_input(source, settings, series=series) as file,
         _along_axis(file, settings, workers, source.parent, lambda stage, done, total, section_bytes: None) as volume,
     ):
         require_volume(file.description, settings)

@@ -27,6 +27,7 @@ from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description, Section, SizeLearned, Volume
 from mrc2movie.workers import Item, Result, Share
 
+_SIZES_AGREE = 0.01
 _MOST_FRAMES = 2**31 - 1  # AVI, MP4 and OpenCV count frames in 32 bits
 
 
@@ -68,17 +69,31 @@ def what_is_shown(description: Description, settings: Settings) -> tuple[Descrip
     """What the options make of a file: it with the voxel size that the user gave, its sections, what is done to each.
 
     Raises:
-        InputError: All sections are discarded, or a step needs a voxel size, and none is known.
+        InputError: All sections are discarded, a step needs a voxel size, and none is known, or a collection tells
+            another one than the user.
     """
     if settings.pixel_size:
+        _check_pixel_size(description, settings.pixel_size)
         description = replace(description, voxel_size_A=(settings.pixel_size,) * 3, voxel_size_is_bare=False)
     selection = selection_of(description, settings)
     if not selection.places:
         raise InputError(
             f"all {description.shape[0]} sections are discarded",
-            "discard fewer (--discard-range, --discard-percentage)",
+            "discard fewer (--discard-range, --discard-percentage, --only)",
         )
     return description, selection, preparation(description, settings)
+
+
+def _check_pixel_size(description: Description, given: float) -> None:
+    """Refuse a pixel size that contradicts the collection: the header of a file may be wrong, but who wrote that knew.
+
+    Raises:
+        InputError: It does.
+    """
+    told = description.voxel_size_A
+    if description.pixel_size_told_by and told and abs(given / told[0] - 1) > _SIZES_AGREE:
+        what = f"--pixel-size {given:g} contradicts the {told[0]:.4g} Å of {description.pixel_size_told_by}"
+        raise InputError(what, "leave --pixel-size out")
 
 
 def _check_frames(volume: Volume, selection: Selection, settings: Settings) -> None:
@@ -95,7 +110,7 @@ def _check_frames(volume: Volume, selection: Selection, settings: Settings) -> N
         volume.section(volume.description.shape[0] - 1)  # a compressed stream must have that many
     raise InputError(
         f"would be a movie of {frames} frames, more than the {_MOST_FRAMES} that one can have",
-        "show fewer sections (--every, --discard-range), or each less often (--playback forward, --hold, --cycles)",
+        "show fewer sections (--every, --only), or each less often (--playback forward, --hold, --cycles)",
     )
 
 

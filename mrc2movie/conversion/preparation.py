@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mrc2movie.errors import InputError
+from mrc2movie.options.kinds import slice_of
 from mrc2movie.options.presets import IMAGE_SECONDS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.deconvolution import Deconvolution
@@ -55,9 +56,11 @@ def selection_of(description: Description, settings: Settings) -> Selection:
     return select_sections(
         description.shape[0],
         description.tilts,
+        description.channels,
         order=settings.order,
         discard_range=settings.discard_range,
         discard_percentage=settings.discard_percentage,
+        only=slice_of(settings.only) if settings.only else slice(None),
         every=settings.every,
         average=settings.average,
         playback=settings.playback,

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from mrc2movie.errors import InputError
-from mrc2movie.readers import open_volume
+from mrc2movie.options.settings import Settings
+from mrc2movie.readers import open_input, other_stamps
 from mrc2movie.readers.array import ArrayVolume
 from mrc2movie.store.files import FileStamp, identity_of
 
@@ -15,16 +17,19 @@ class _InMemory:
 
     def __init__(self, volume: ArrayVolume) -> None:
         self.stamp = FileStamp(volume.path.name, volume.stored_bytes, 0)
+        self.sidecars: tuple[FileStamp, ...] = ()
 
     def check(self) -> None:
         """Whether the array was changed is not seen."""
 
 
 class _Read:
-    """A file as it was before it was read."""
+    """A file, and those beside it, as they were before they were read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, settings: Settings, series: str) -> None:
         self._path = path
+        self._sidecars_now = partial(other_stamps, path, settings, series)
+        self.sidecars = self._sidecars_now()
         self._file, self.stamp, self._changed_ns = _file_as_it_is(path)
 
     def check(self) -> None:
@@ -45,6 +50,8 @@ class _Read:
             what = "was written to"
         elif changed_ns != self._changed_ns:
             what = "was written to, or its attributes were changed,"
+        elif self._sidecars_now() != self.sidecars:
+            what = "names an image that was changed"
         else:
             return
         raise InputError(f"{what} while it was read", "convert it again when nothing writes to it")
@@ -58,15 +65,15 @@ def _file_as_it_is(path: Path) -> tuple[tuple[int, int], FileStamp, int]:
 
 
 @contextmanager
-def unchanging(path: Path | ArrayVolume) -> Iterator[_Read | _InMemory]:
+def unchanging(path: Path | ArrayVolume, settings: Settings, series: str) -> Iterator[_Read | _InMemory]:
     """Say of a file that could not be read well that it has changed meanwhile, if it has."""
     if isinstance(path, ArrayVolume):
         yield _InMemory(path)
         return
     try:
-        read = _Read(path)
+        read = _Read(path, settings, series)
     except (OSError, ValueError):
-        with open_volume(path):  # which says why
+        with open_input(path, settings):  # which says why
             raise
     try:
         yield read

@@ -113,11 +113,30 @@ def _pair(value: Any, kind: Kind) -> tuple[Any, Any]:
 
 
 def section_range(value: Any) -> object:
-    """(first, end) of a range of sections."""
-    first, end = _pair(value, number(int, 0, 2**31, ""))
-    if first >= end:
+    """(first, end) of a range of sections; a negative one counts from behind the last section, as in Python."""
+    first, end = _pair(value, number(int, -(2**31), 2**31, ""))
+    if end == 0 or ((first < 0) == (end < 0) and first >= end):
         raise ValueError(value)
     return first, end
+
+
+_SLICE = re.compile(r"(-?\d{1,10})?:(-?\d{1,10})?")
+
+
+def section_slice(value: Any) -> object:
+    """A text ``A:B`` that `slice_of` takes, in which either number may be missing."""
+    text = str(value)
+    bounds = slice_of(text)
+    if bounds.start is not None and bounds.stop is not None:
+        section_range((bounds.start, bounds.stop))
+    return text
+
+
+def slice_of(text: str) -> slice:
+    """The slice that ``A:B`` means in Python; ValueError for any other text."""
+    if not (found := _SLICE.fullmatch(text)):
+        raise ValueError(text)
+    return slice(*(int(bound) if bound else None for bound in found.groups()))
 
 
 def end_fractions(value: Any) -> object:

@@ -13,13 +13,16 @@ from mrc2movie.options.presets import AUTO_PRESET, IMAGE_SECONDS, PRESETS, in_wo
 
 Class = TypeVar("Class")
 
-GROUPS = ("presets", "movie", "sections", "picture", "labels", "beside the movie", "batch", "messages")
-MOVIE_GROUPS = ("presets", "movie", "sections", "picture", "labels")
+GROUPS = ("presets", "movie", "sections", "picture", "labels", "collections", "beside the movie", "batch", "messages")
+MOVIE_GROUPS = ("presets", "movie", "sections", "picture", "labels", "collections")
 """The groups whose options shape the movie: with other values it is made anew."""
 
 LOG_NAME = "mrc2movie.log"
 TOKEN_VARIABLE = "MRC2MOVIE_CALLBACK_TOKEN"
 """The environment variable of the bearer token of ``--callback``: words of a command are seen by all users."""
+
+_CHOOSING = ("discard_range", "discard_percentage", "only")
+"""Each would say anew which sections are left."""
 
 _CODEC_WORDS = {**{name: name for name in CODECS}, **OTHER_NAMES}
 _LABEL_WORDS = {name: name for name in ("none", *kinds.LABELS)}
@@ -156,10 +159,19 @@ class Settings:
     )
     discard_range: tuple[int, int] | None = _option(
         None,
-        Kind(kinds.section_range, "two whole numbers, 0 <= A < B", ("A", "B")),
+        Kind(kinds.section_range, "two whole numbers, A < B, and B not 0", ("A", "B")),
         "sections",
-        "leave out the sections A to B-1 (counted from 0, in the order shown) and keep the rest",
+        "leave out the sections A to B-1 (counted from 0, in the order shown; negative numbers from the end, as in "
+        "Python) and keep the rest",
         "none",
+    )
+    only: str | None = _option(
+        None,
+        Kind(kinds.section_slice, "A:B with whole numbers A < B, such as 10:20, -5: and 3:-3", "A:B"),
+        "sections",
+        "show the sections A to B-1 only, counted as for --discard-range; without A from the first one on, without B "
+        "to the last one",
+        "all",
     )
     discard_percentage: tuple[float, float] | None = _option(
         None,
@@ -372,6 +384,21 @@ class Settings:
         "centred-voxels or centred-angstrom from the middle, zyx for voxels with z first, or a number: pixels of so "
         "many Angstrom, such as unbinned ones",
     )
+    image_dir: str | None = _option(
+        None,
+        kinds.text("DIR"),
+        "collections",
+        "where the images lie, by their bare names, that a collection names: a .star of RELION, a .cs of cryoSPARC, an "
+        ".mdoc of single images",
+        "as the collection names them, from its directory or one above it",
+    )
+    iterations: bool = _option(
+        False,
+        kinds.flag(),
+        "collections",
+        "a movie of the iterations of a 2D classification up to that of INPUT (such as run_it025_model.star, "
+        "run_it025_classes.mrcs or J5_020_class_averages.mrc): all class averages side by side, each in its place",
+    )
     thumbnail: int | None = _option(
         None,
         Kind(kinds.thumbnail, "a whole number from 16 to 4096", "[SIZE]", alone=str(kinds.THUMBNAIL_SIZE)),
@@ -384,7 +411,8 @@ class Settings:
         False,
         kinds.flag(),
         "beside the movie",
-        "also write up to 20 evenly spaced sections with their tilts or numbers as one picture, MOVIE.contact.png",
+        "also write up to 20 evenly spaced sections with their tilts or numbers as one picture, MOVIE.contact.png; of "
+        "images in classes up to 200, those of the largest class first",
     )
     volume: Literal["averaged", "binned"] | None = _option(
         None,
@@ -497,8 +525,9 @@ class Settings:
                 raise UsageError(f"{option.flag} {shown}: must be {option.kind.allowed}", advice) from None
         for name, value in self._from_preset().items():
             object.__setattr__(self, name, value)
-        if self.discard_range and self.discard_percentage:
-            raise UsageError("--discard-range and --discard-percentage cannot be combined", "give one of them")
+        choosing = [f"--{name.replace('_', '-')}" for name in _CHOOSING if getattr(self, name)]
+        if len(choosing) > 1:
+            raise UsageError(f"{' and '.join(choosing)} cannot be combined", "give one of them")
         if self.quiet and self.verbose:
             raise UsageError("--quiet and --verbose contradict each other", "give one of them")
 

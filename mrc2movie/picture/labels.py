@@ -230,7 +230,9 @@ def captions_of(
     warnings: list[str] = []
     size = description.voxel_size_A
     for name in wanted:
-        if name == "section":
+        if name == "section" and description.section_name:
+            lines.append(description.section_name)
+        elif name == "section":
             word = "section" if axis == "z" else axis
             lines.append(f"{word} {{}}".format)
         elif name == "tilt" and description.tilts:

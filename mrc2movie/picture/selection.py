@@ -72,10 +72,12 @@ def _rises(numbers: Sequence[int]) -> bool:
 def select_sections(
     count: int,
     tilts: Tilts | None,
+    channels: int,
     *,
     order: Order,
     discard_range: tuple[int, int] | None,
     discard_percentage: tuple[float, float] | None,
+    only: slice,
     every: int,
     average: int,
     playback: Playback,
@@ -85,9 +87,11 @@ def select_sections(
     Args:
         count: Number of sections of the volume.
         tilts: The tilt angle of each section, where known.
+        channels: So many sections that follow each other are one image.
         order: See ``--order``; so for all that follows.
-        discard_range: First section that is left out, and the one after the last.
+        discard_range: First section that is left out, and the one after the last; negative ones count from the end.
         discard_percentage: Fractions left out at the start and at the end.
+        only: The sections that are not left out.
         every: One section in so many is shown.
         average: Each is shown as the mean of so many.
         playback: Direction.
@@ -95,10 +99,11 @@ def select_sections(
     Returns:
         The sections; none where the discards leave nothing.
     """
-    ordered = _in_order(count, order, tilts)
-    sections = ordered.sections
+    ordered = _in_order(count, order, tilts, channels)
+    sections = ordered.sections[only]
     if discard_range:
-        sections = _Without(sections, *discard_range).simplified()
+        first, end, _ = slice(*discard_range).indices(count)
+        sections = _Without(sections, first, max(first, end)).simplified()
     if discard_percentage:
         start, end = (_part(count, fraction) for fraction in discard_percentage)
         sections = sections[start : count - end]
@@ -153,6 +158,35 @@ class _Without(Sequence[int]):
         return self._items[place if place < self._first else place + self._gap]
 
 
+class _ByChannel(Sequence[int]):
+    """The sections of the first channel of all images, then those of the next one; looked up when they are wanted.
+
+    Args:
+        images: So many.
+        channels: Sections of each.
+        places: Which sections in that order; all where None.
+    """
+
+    def __init__(self, images: int, channels: int, places: range | None = None) -> None:
+        self._images = images
+        self._channels = channels
+        self._places = range(images * channels) if places is None else places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        place = self._places[index]
+        if isinstance(place, range):
+            return _ByChannel(self._images, self._channels, place)
+        channel, image = divmod(place, self._images)
+        return image * self._channels + channel
+
+
 @dataclass(frozen=True)
 class _Ordered:
     """All sections in the order in which they are shown, and what is to be said of it."""
@@ -162,9 +196,12 @@ class _Ordered:
     warnings: tuple[str, ...] = ()
 
 
-def _in_order(count: int, order: Order, tilts: Tilts | None) -> _Ordered:
+def _in_order(count: int, order: Order, tilts: Tilts | None, channels: int) -> _Ordered:
     if order == "file":
         return _Ordered(range(count))
+    if order == "auto" and 1 < channels < count and count % channels == 0:
+        what = f"{channels} channels an image: shown one channel after the other (--order file shows them as they are)"
+        return _Ordered(_ByChannel(count // channels, channels), notes=(what,))
     if tilts is None:
         missing = "--order tilt: no tilt angle is known for each section, so they are shown in file order"
         return _Ordered(range(count), warnings=(missing,) if order == "tilt" else ())

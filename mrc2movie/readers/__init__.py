@@ -1,16 +1,31 @@
 """Readers: one room for each kind of file, told apart by what is in it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from mrc2movie.errors import about
+from mrc2movie.errors import InputError, about
+from mrc2movie.options.settings import Settings
+from mrc2movie.readers.collections import SUFFIXES as COLLECTION_SUFFIXES
+from mrc2movie.readers.collections import (
+    classes_beside,
+    cs_of_job,
+    is_collection,
+    open_collection,
+    open_iterations,
+    series_of,
+)
+from mrc2movie.readers.collections.stamps import stamps_of
 from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compression_of
 from mrc2movie.readers.mrc import SUFFIXES as MRC_SUFFIXES
 from mrc2movie.readers.mrc import open_mrc
 from mrc2movie.readers.mrc.header import Sign
 from mrc2movie.readers.source import InputFile, Source
 from mrc2movie.readers.volume import Volume
+from mrc2movie.store.files import FileStamp
 
 _HEAD_BYTES = 1024
 
@@ -38,34 +53,122 @@ COMPRESSION_SUFFIXES = frozenset([".gz", ".bz2", ".xz", ".zst"])
 
 
 def stem_of(name: str) -> str:
-    """``a`` for ``a.mrc`` and ``a.mrc.gz``; ``a.b`` stays, as no file that is read is named so."""
-    plain = Path(name)
-    if plain.suffix.lower() in COMPRESSION_SUFFIXES:
-        plain = Path(plain.stem)
+    """``a`` for ``a.mrc``, ``a.mrc.gz`` and ``a.mrc.mdoc``; ``a.b`` stays, as no file that is read is named so."""
+    plain = _unpacked(name)
+    if plain.suffix.lower() in COLLECTION_SUFFIXES:
+        return stem_of(plain.stem)
     return plain.stem if plain.suffix.lower() in PLAIN_SUFFIXES else name
 
 
-def open_volume(path: Path, mode0: Sign = "auto", spool_directory: Path | None = None) -> Volume:
+def is_named_like_input(name: str) -> bool:
+    """Whether a file of this name is taken from a directory, unless the user gave a pattern."""
+    return _unpacked(name).suffix.lower() in PLAIN_SUFFIXES
+
+
+def _unpacked(name: str) -> Path:
+    plain = Path(name)
+    return Path(plain.stem) if plain.suffix.lower() in COMPRESSION_SUFFIXES else plain
+
+
+def open_volume(
+    path: Path,
+    mode0: Sign = "auto",
+    spool_directory: Path | None = None,
+    image_dir: Path | None = None,
+    series: str = "",
+    iterations: bool = False,
+) -> Volume:
     """Open a file by what its content is, whatever its name.
 
     Args:
-        path: The file.
+        path: The file, or a job folder of cryoSPARC with numbered stacks.
         mode0: Whether 8-bit integers are signed; ``auto`` as the file tells.
         spool_directory: Where a compressed file may keep what it unpacked, should its sections be wanted in another
             order than its own; the system's directory for temporary files where None.
+        image_dir: Where the images of a collection lie by their bare names; None where they lie as they are named.
+        series: Of a collection with several tilt series: which one.
+        iterations: Whether the file stands for the classification that it belongs to, a section an iteration.
 
     Raises:
         InputError: It cannot be read as a stack of sections; the message says why.
     """
+    open_file = partial(_open_images, mode0, spool_directory)
     with about(path):
-        source = _source(path, spool_directory)
+        if iterations:
+            return open_iterations(path, open_file, _open_source)
+        source = _source(as_file(path) or path, spool_directory)
         try:
             head = source.read(0, _HEAD_BYTES)
-            reader = next(reader for reader in READERS if reader.recognises(head))
-            return reader.open(source, head, mode0)
+            if not is_collection(source.path, head):
+                return _with_classes(_opened(source, head, mode0))
         except BaseException:
             source.close()
             raise
+        try:
+            volume = open_collection(source, head, series, image_dir, open_file, _open_source)
+            return _with_classes(volume)
+        finally:
+            source.close()
+
+
+def _open_source(path: Path) -> Source:
+    return _source(path, None)
+
+
+def _with_classes(volume: Volume) -> Volume:
+    """A volume that knows the classes of its images where they are class averages, and a file beside them tells."""
+    if volume.has_random_access:
+        known, count = volume.description.classes, volume.description.shape[0]
+        classes = classes_beside(volume.path, known, count, _open_source)
+        volume.description = replace(volume.description, classes=classes)
+    return volume
+
+
+def open_input(path: Path, settings: Settings, spool_directory: Path | None = None, series: str = "") -> Volume:
+    """Open an input as the settings say; see `open_volume`."""
+    image_dir = Path(settings.image_dir) if settings.image_dir else None
+    return open_volume(path, settings.mode0, spool_directory, image_dir, series, settings.iterations)
+
+
+def other_stamps(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
+    """The other files that an input consists of, as they are now: where one changes, the movie is made anew."""
+    image_dir = Path(settings.image_dir) if settings.image_dir else None
+    return stamps_of(path, series, image_dir, settings.iterations, _open_source)
+
+
+def as_file(path: Path) -> Path | None:
+    """The file that stands for a job folder of cryoSPARC with numbered stacks; None for any other path."""
+    # os.path, since it raises nothing: what cannot be looked at is said when it is opened.
+    return cs_of_job(path) if os.path.isdir(path) else None  # noqa: PTH112
+
+
+def tilt_series(path: Path) -> Sequence[str]:
+    """The tilt series that a file lists, each a movie of its own; none where it lists none, or cannot be read."""
+    if ".star" not in (suffix.lower() for suffix in path.suffixes):
+        return ()
+    with suppress(InputError):
+        source = _open_source(path)
+        try:
+            return tuple(series_of(source))
+        finally:
+            source.close()
+    return ()
+
+
+def _open_images(mode0: Sign, spool_directory: Path | None, path: Path) -> Volume:
+    """Open a file that a collection names."""
+    with about(path):
+        source = _source(path, spool_directory)
+        try:
+            return _opened(source, source.read(0, _HEAD_BYTES), mode0)
+        except BaseException:
+            source.close()
+            raise
+
+
+def _opened(source: Source, head: bytes, mode0: Sign) -> Volume:
+    reader = next(reader for reader in READERS if reader.recognises(head))
+    return reader.open(source, head, mode0)
 
 
 def _source(path: Path, spool_directory: Path | None) -> Source:

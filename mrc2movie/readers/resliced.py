@@ -25,7 +25,7 @@ from mrc2movie.workers import Share
 
 T = TypeVar("T")
 
-_SPOOLED = "the planes along another axis", "show fewer planes (--every, --discard-range)"
+_SPOOLED = "the planes along another axis", "show fewer planes (--every, --only)"
 _PIECE_BYTES = 16 * 1024
 _GROUP_BYTES = 32 * 2**20
 """Sections are turned in groups, so that pieces of planes of a size that suits a disk are written; each worker holds
@@ -135,6 +135,9 @@ def _turned(description: Description, axis: Literal["x", "y"]) -> Description:
         axes=_turned_three(description.axes, axis),
         origin_A=_turned_three(description.origin_A, axis),
         row0_at_bottom=True,
+        channels=1,
+        classes=None,
+        section_name=None,
         tilts=None,
         times=None,
         other_tilts=(),

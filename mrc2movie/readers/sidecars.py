@@ -15,7 +15,9 @@ from mrc2movie.readers.source import InputFile
 from mrc2movie.readers.times import CLOCK, EXPOSURE, clock_column, detector_rate
 from mrc2movie.readers.volume import Tilts
 
-_MDOC_BYTES = 16 * 2**20
+MDOC_BYTES = 16 * 2**20
+"""No ``.mdoc`` file has more."""
+
 _ANGLES_BYTES = 2**20
 _NUMBER_LENGTH = 64
 
@@ -34,7 +36,8 @@ _MDOC_FIELDS = (
     ("RotationAngle", 0, "tilt_axis_degrees"),
     ("Voltage", 0, "voltage_kV"),
 )
-_MDOC_KEYS = frozenset([*(key for key, _, _ in _MDOC_FIELDS), "DateTime", "NumSubFrames"])
+_FRAMES = "SubFramePath"
+_MDOC_KEYS = frozenset((_FRAMES, *(key for key, _, _ in _MDOC_FIELDS), "DateTime", "NumSubFrames"))
 _INFO = "_info.txt"
 
 
@@ -69,11 +72,11 @@ def find_sidecars(path: Path, sections: int) -> Sidecars:
     found, other, notes = [], [], []
     for name in candidates:
         is_mdoc = name.endswith(".mdoc")
-        text = _text(path.with_name(name), _MDOC_BYTES if is_mdoc else _ANGLES_BYTES)
+        text = _text(path.with_name(name), MDOC_BYTES if is_mdoc else _ANGLES_BYTES)
         if text is None:
             continue
         if is_mdoc:
-            metadata = _mdoc(name, text)
+            metadata = read_mdoc(name, text)
         else:
             metadata = _info(name, text, sections) if name.endswith(_INFO) else _angles(name, text)
         if metadata is None:
@@ -118,8 +121,8 @@ def _info(name: str, text: str, sections: int) -> Metadata | None:
     return Metadata(name, {TILT: [None] * sections, EXPOSURE: [1 / rate] * sections}) if rate else None
 
 
-def _mdoc(name: str, text: str) -> Metadata | None:
-    """The ``[ZValue = n]`` sections, or the frames of the one ``[FrameSet = n]`` that describes a movie."""
+def read_mdoc(name: str, text: str) -> Metadata | None:
+    """The ``[ZValue = n]`` sections of an ``.mdoc`` file, or the frames of the one ``[FrameSet = n]`` of a movie."""
     common: dict[str, str] = {}
     sections: dict[int, dict[str, str]] = {}
     frame_set: dict[str, str] = {}
@@ -150,7 +153,7 @@ def _mdoc(name: str, text: str) -> Metadata | None:
     clock = clock_column([section.get("DateTime", "") for section in ordered])
     if any(clock):
         columns[CLOCK] = clock
-    return Metadata(name, columns)
+    return Metadata(name, columns, frames=tuple(section.get(_FRAMES, "") for section in ordered))
 
 
 def _frames(name: str, frame_set: dict[str, str]) -> Metadata | None:

@@ -82,6 +82,21 @@ class Optics:
     origin: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """The classes of images, such as those of a classification in two dimensions.
+
+    Attributes:
+        numbers: (sections,) int64, the class of each image, as the program that made it counts.
+        shares: (sections,) float64, which part of all images is in that class; NaN where not known.
+        are_averages: Whether each image is the average of its class.
+    """
+
+    numbers: NDArray[np.int64]
+    shares: NDArray[np.float64]
+    are_averages: bool = False
+
+
 @dataclass(frozen=True)
 class Description:
     """What the reader made of a file.
@@ -93,12 +108,16 @@ class Description:
         voxel_size_A: Along (columns, rows, sections), or None where the file does not tell.
         voxel_size_is_bare: Whether it is exactly 1 Å in the header and nowhere else: most programs write that where
             they know none.
+        pixel_size_told_by: Where a collection tells the pixel size of its images; empty where none does.
         header: What the record keeps of the header: names and JSON values.
         axes: The directions that columns, rows and sections follow.
         origin_A: Where the first voxel lies along (columns, rows, sections).
         storage: How the format keeps it: names and values in words.
         kind: What the sections are, as far as the file tells.
         kind_by_name: Whether its name tells that: headers often tell it wrongly.
+        classes: Of the sections, where they are images in classes.
+        section_name: What a section is called, where a number does not tell enough.
+        channels: So many sections that follow each other are one image, by another detector each.
         tilts: Their tilt angles, where known for every section.
         optics: What is known of the microscope.
         times: When they were taken, where known for every section.
@@ -116,8 +135,12 @@ class Description:
     voxel_size_is_bare: bool = False
     axes: tuple[Axis, Axis, Axis] = AXES
     origin_A: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pixel_size_told_by: str = ""
     kind: VolumeKind = "image stack"
     kind_by_name: bool = False
+    classes: Classes | None = field(default=None, repr=False)
+    section_name: Callable[[int], str] | None = field(default=None, repr=False)
+    channels: int = 1
     tilts: Tilts | None = None
     optics: Optics = Optics()
     times: Times | None = None

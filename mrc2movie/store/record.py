@@ -33,7 +33,8 @@ class Made:
         movie: The movie.
         pictures: Those beside it.
         settings: The options that shape the movie, as they were asked for.
-        annotations: The files of what is drawn over its sections.
+        sidecars: The other files that it was made of: that tell of its sections, or of what is drawn over them; None in
+            old records.
     """
 
     source: FileStamp
@@ -41,7 +42,7 @@ class Made:
     movie: FileStamp
     pictures: tuple[Artifact, ...]
     settings: dict[str, object]
-    annotations: tuple[FileStamp, ...]
+    sidecars: tuple[FileStamp, ...] | None
 
     def is_of(self, source: Path, movie: Path) -> bool:
         """Whether a file is the input, as it was or changed since.
@@ -68,7 +69,7 @@ class Made:
         return self.source_paths[0] if self.source_paths else self.source.name
 
     def why_not_up_to_date(
-        self, movie: Path, source: Path, settings: dict[str, object], annotations: tuple[FileStamp, ...]
+        self, movie: Path, source: Path, settings: dict[str, object], sidecars: tuple[FileStamp, ...]
     ) -> str | None:
         """What has changed since the movie was made, in words; None if nothing has.
 
@@ -79,15 +80,15 @@ class Made:
             movie: The movie.
             source: What it was made from.
             settings: The options that shape it.
-            annotations: The files of what is drawn over its sections, as they are now.
+            sidecars: The other files, as they are now.
         """
         if self.source != FileStamp.of(source):
             return "the source has changed"
+        if self.sidecars is not None and self.sidecars != sidecars:
+            names = sorted({sidecar.name for sidecar in set(self.sidecars) ^ set(sidecars)})
+            return f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'} changed"
         if movie.is_symlink() or self.movie != FileStamp.of(movie):
             return "the movie was changed"
-        if self.annotations != annotations:
-            names = sorted({file.name for file in set(self.annotations) ^ set(annotations)})
-            return f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'} changed"
         then = self.settings
         changed = sorted(name for name in settings.keys() | then.keys() if settings.get(name) != then.get(name))
         return "other " + ", ".join(changed) if changed else None
@@ -236,7 +237,7 @@ def _made(found: object) -> Made | Unusable:
         movie=_stamp(kept.get("movie")),
         pictures=tuple(_picture(_typed(picture, dict)) for picture in _typed(kept.get("pictures", []), list)),
         settings=_typed(kept.get("settings"), dict),
-        annotations=tuple(_stamp(file) for file in _typed(kept.get("annotations", []), list)),
+        sidecars=tuple(map(_stamp, _typed(kept["sidecars"], list))) if "sidecars" in kept else None,
     )
 
 

@@ -81,7 +81,7 @@ def left_beside(
     movie: Path,
     source: Path | None,
     settings: dict[str, object],
-    annotations: tuple[FileStamp, ...],
+    sidecars: tuple[FileStamp, ...],
     made_anew: Collection[Artifact],
 ) -> tuple[Artifact, ...]:
     """What stays as it is beside a movie that is made anew: it stays ours, and can be replaced.
@@ -91,7 +91,7 @@ def left_beside(
         movie: The movie as it was.
         source: What it was made from; None where that is no file.
         settings: The options that will have shaped it.
-        annotations: The files of what is drawn over its sections.
+        sidecars: The other files that it will have been made of.
         made_anew: What does not stay.
     """
     names = {each.file.name for each in made_anew}
@@ -107,7 +107,7 @@ def left_beside(
         and found
         and source
         and movie.exists()
-        and found.why_not_up_to_date(movie, source, settings, annotations) is None
+        and found.why_not_up_to_date(movie, source, settings, sidecars) is None
     ):
         return tuple(left)
     return tuple(replace(each, value=None) for each in left)

@@ -10,6 +10,7 @@ from mrc2movie.errors import saying
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.filters import Shrink
 from mrc2movie.picture.render import Frame, enlarged, enlargement
+from mrc2movie.picture.sheet import evenly_spaced
 from mrc2movie.readers.volume import Section
 from mrc2movie.store.artifact import Artifact, HiddenArtifact
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim
@@ -17,7 +18,6 @@ from mrc2movie.store.files import FileStamp
 from mrc2movie.store.names import fitting
 from mrc2movie.store.record import Made
 from mrc2movie.writers.product import Part, Product, Work
-from mrc2movie.writers.stills import evenly_spaced
 
 _SUFFIXES = {"poster": ".poster.jpg", "sheet": ".sheet.jpg"}
 _SIDE = 256

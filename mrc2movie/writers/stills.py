@@ -10,9 +10,10 @@ import numpy as np
 from mrc2movie.errors import saying
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.filters import Shrink
-from mrc2movie.picture.labels import in_degrees, label_font, text_stamp
+from mrc2movie.picture.labels import label_font, text_stamp
 from mrc2movie.picture.render import Frame, enlarged, enlargement
 from mrc2movie.picture.selection import Selection
+from mrc2movie.picture.sheet import MOST_SECTIONS, cells_of
 from mrc2movie.readers.volume import Description, Section
 from mrc2movie.store.artifact import HiddenArtifact
 from mrc2movie.store.claim import Claim
@@ -25,13 +26,12 @@ CONTACT_SHEET = ".contact"
 PICTURE_SUFFIXES = {"thumbnail": ".png", "contact_sheet": f"{CONTACT_SHEET}.png"}
 """What the names of all pictures have behind that of the movie, by the name of their option."""
 
-_CELLS = 20
-_CELL_SIDE = 240
+_CELL_SIDE, _SMALL_CELL_SIDE = 240, 128
 _SEEN = 256
 _GUTTER = 6
 _CAPTION_SIZE = 16
 _PROPORTION = 4 / 3
-"""A contact sheet has so many cells at most, of so many pixels at most, and is nearly of this proportion."""
+"""A contact sheet has cells of so many pixels at most, fewer where there are many, and is nearly of this proportion."""
 
 
 def picture_paths(movie: Path, settings: Settings) -> Mapping[str, Path]:
@@ -59,14 +59,8 @@ class Stills(Product):
         self._size = thumbnail
         count = len(selection.numbers)
         self._middle = count // 2
-        self._chosen = evenly_spaced(count, _CELLS) if contact_sheet else ()
-        tilts = description.tilts if description.tilts and description.tilts.vary else None
-        self._captions = {
-            position: in_degrees(tilts.degrees[selection.numbers[position]])
-            if tilts
-            else str(selection.numbers[position])
-            for position in self._chosen
-        }
+        self._captions = cells_of(description, selection) if contact_sheet else {}
+        self._side = _CELL_SIDE if len(self._captions) <= MOST_SECTIONS else _SMALL_CELL_SIDE
         self._thumbnail: Frame | None = None
         self._cells: dict[int, Frame] = {}
 
@@ -75,7 +69,7 @@ class Stills(Product):
 
         def work(position: int, section: Section, frame: Frame) -> Part:
             thumbnail = _of_size(frame, self._size) if self._size and position == self._middle else None
-            cell = _of_size(frame, _CELL_SIDE) if position in self._captions else None
+            cell = _of_size(frame, self._side) if position in self._captions else None
             return position, thumbnail, cell
 
         return work
@@ -99,17 +93,10 @@ class Stills(Product):
         pictures = {}
         if self._thumbnail is not None:
             pictures["thumbnail"] = self._thumbnail
-        if self._chosen:
-            cells = [self._cells[position] for position in self._chosen]
-            pictures["contact_sheet"] = contact_sheet(cells, [self._captions[position] for position in self._chosen])
+        if self._captions:
+            cells = [self._cells[position] for position in self._captions]
+            pictures["contact_sheet"] = contact_sheet(cells, list(self._captions.values()))
         return pictures
-
-
-def evenly_spaced(count: int, at_most: int) -> Sequence[int]:
-    """At most so many of the positions, the first and the last among them."""
-    if count <= at_most:
-        return range(count)
-    return [round(step * (count - 1) / (at_most - 1)) for step in range(at_most)]
 
 
 def _of_size(frame: Frame, long_side: int) -> Frame:

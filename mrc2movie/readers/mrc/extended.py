@@ -37,11 +37,13 @@ class Metadata:
         origin: Where it was found.
         columns: One value a section, in file order; None where a section has none. The names carry the unit.
         document: What an MRCZ file keeps as JSON.
+        frames: The file that each section was made of, as a path of the machine where that was; empty where not told.
     """
 
     origin: str
     columns: dict[str, Column] = field(default_factory=dict)
     document: object = None
+    frames: Sequence[str] = ()
 
     def tilts(self, count: int) -> tuple[float, ...]:
         """The tilt angles of the first so many sections, in degrees; empty unless each has a sensible one."""

@@ -6,6 +6,7 @@ Format: MRC2014 (https://www.ccpem.ac.uk/mrc_format/mrc2014.php), IMOD's extensi
 """
 
 import math
+import re
 import struct
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +32,9 @@ _MRCZ_CODECS = {1: "blosclz", 2: "lz4", 3: "lz4hc", 4: "snappy", 5: "zlib", 6: "
 # or a flag for them; either side may be the columns. They match within 2 voxels, as in IMOD.
 _PACKED_FRAME_SIZES = ((7676, 7420), (7680, 7424), (11520, 8184))
 _PACKED_FRAME_LABEL = "4 bits packed"
+
+_MRCZ_OLD = re.compile(r"MRCZ0\.[0-4](?!\d)")
+"""Up to version 0.4 it kept the number of all sections there."""
 
 ByteOrder = Literal["<", ">"]
 Sign = Literal["auto", "signed", "unsigned"]
@@ -131,6 +135,12 @@ class Header:
     def is_mrcz(self) -> bool:
         """Whether the ``mrcz`` package wrote the file, with compression or without."""
         return bool(self.codec) or any(label.startswith("MRCZ") for label in self.labels)
+
+    @property
+    def channels(self) -> int:
+        """How many sections are one image: what MRCZ keeps as the sampling along z, from its version 0.5 on."""
+        known = self.is_mrcz and not _MRCZ_OLD.match("".join(self.labels[:1]))
+        return self.mz if known and 1 < self.mz < self.nz and self.nz % self.mz == 0 else 1
 
     @property
     def row0_is_top(self) -> bool:
