@@ -219,8 +219,14 @@ def test_a_list_of_one_file_becomes_the_movie_that_is_named(here: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal on Windows")
 def test_ctrl_c_ends_the_wait_for_a_list(here: Path) -> None:
+    import fcntl  # not on Windows
+    import termios
+
     with started("--files-from", "-", "out", stdin=subprocess.PIPE) as process:
-        time.sleep(1)  # until it reads
+        assert process.stdin is not None
+        os.write(process.stdin.fileno(), b"one/")
+        while any(fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))):  # until it reads
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
         assert process.stderr is not None

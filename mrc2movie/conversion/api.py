@@ -51,7 +51,8 @@ def convert(
 
     Raises:
         InputError: The source cannot be read, or all its sections are discarded.
-        OutputError: The movie cannot be written; `LeftToAnotherRun` where another run is making it.
+        OutputError: The movie cannot be written; `LeftToAnotherRun` where another run is making it; or what stands
+            where its volume belongs is not ours.
         Mrc2movieError: The codec cannot hold such frames.
         UsageError: The target is named for no format, or for another than that of the settings, or the codec cannot be
             written here, or a voxel size is given for a file.

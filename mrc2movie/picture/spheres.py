@@ -1,9 +1,8 @@
 """Points in a volume as circles: the section of a sphere around each, at the depth that is shown."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,27 +15,13 @@ from mrc2movie.picture.selection import Selection
 _SMALLEST = 1.5
 """Pixels: a circle is not drawn with a smaller radius, where it could not be seen."""
 
-_STEPS = 4
-"""Circles are drawn at a quarter of a pixel, and with a quarter of a pixel of radius: there are then few different."""
+_STEPS = 2
+"""Circles are drawn at half a pixel, and with half a pixel of radius: there are then few different, each drawn once."""
 
-_STAMPS = 1024
+_STAMPS = 2048
 
-
-@dataclass(frozen=True)
-class Circle:
-    """A circle on a frame, or an ellipse where pixels are not square.
-
-    Attributes:
-        column: Of its centre.
-        row: Of its centre.
-        radii: Along (columns, rows), in pixels.
-        kind: Its class.
-    """
-
-    column: float
-    row: float
-    radii: tuple[float, float]
-    kind: int
+Circles: TypeAlias = "tuple[NDArray[np.intp], NDArray[np.float64]]"
+"""Which points are seen, (n,), and the radii of their circles along (columns, rows) in pixels, (n, 2)."""
 
 
 class Spheres:
@@ -77,49 +62,38 @@ class Spheres:
         self._names, self._colours = names, colours
         self._geometry, self._selection = geometry, selection
         self._width = line_width(geometry.shape)
-        self._stamp = lru_cache(_STAMPS)(self._drawn)
+        self._pixel = np.array(
+            [geometry.voxels_per_pixel[1] * self._spacing[1], geometry.voxels_per_pixel[0] * self._spacing[2]]
+        )
+        steps = np.rint(np.stack([self._columns, self._rows], axis=1) * _STEPS).astype(np.intp)
+        self._drawn = [
+            (column, row, kind) for (column, row), kind in zip(steps.tolist(), self._classes.tolist(), strict=True)
+        ]
+        self._stamp = lru_cache(_STAMPS)(self._ring)
 
     @property
     def legend(self) -> Legend:
         """The classes that have a name."""
         return [(name, colour) for name, colour in zip(self._names, self._colours, strict=True) if name]
 
-    def circles(self, position: int) -> list[Circle]:
+    def circles(self, position: int) -> Circles:
         """What is seen at a position of the movie, whole or in part: the largest section within the slab shown."""
         numbers = np.sort(np.array(self._selection.neighbours(position)))
-        low, high = float(numbers[0]), float(numbers[-1])
         # Half a plane more: at its nearest section a point is seen even where its sphere is smaller than a voxel.
         reach = max(self._reach, 0.5)
-        begin = np.searchsorted(self._planes[self._everywhere :], low - reach, "left")
-        end = np.searchsorted(self._planes[self._everywhere :], high + reach, "right")
+        begin = np.searchsorted(self._planes[self._everywhere :], numbers[0] - reach, "left")
+        end = np.searchsorted(self._planes[self._everywhere :], numbers[-1] + reach, "right")
         chosen = np.r_[0 : self._everywhere, self._everywhere + begin : self._everywhere + end]
         depth = np.nan_to_num(np.abs(self._planes[chosen, None] - numbers).min(axis=1))
-        radii = self._radii[chosen]
-        squares = np.square(radii) - np.square(depth * self._spacing[0])
-        seen = (squares > 0) | (depth <= 0.5)
-        down, across = self._geometry.voxels_per_pixel
-        found = []
-        for place, square in zip(chosen[seen].tolist(), squares[seen].tolist(), strict=True):
-            radius = math.sqrt(max(square, 0.0))
-            circle = Circle(
-                float(self._columns[place]),
-                float(self._rows[place]),
-                (
-                    max(radius / (across * self._spacing[1]), _SMALLEST),
-                    max(radius / (down * self._spacing[2]), _SMALLEST),
-                ),
-                int(self._classes[place]),
-            )
-            if self._is_on_frame(circle):
-                found.append(circle)
-        return found
-
-    def _is_on_frame(self, circle: Circle) -> bool:
+        squares = np.square(self._radii[chosen]) - np.square(depth * self._spacing[0])
+        radii = np.sqrt(squares.clip(0))[:, None] / self._pixel
+        radii = radii.clip(_SMALLEST)
         rows, columns = self._geometry.shape
-        return (
-            -circle.radii[0] < circle.column + 0.5 < columns + circle.radii[0]
-            and -circle.radii[1] < circle.row + 0.5 < rows + circle.radii[1]
-        )
+        seen = (squares > 0) | (depth <= 0.5)
+        for centre, radius, side in ((self._columns, radii[:, 0], columns), (self._rows, radii[:, 1], rows)):
+            middle = centre[chosen] + 0.5
+            seen &= (-radius < middle) & (middle < side + radius)
+        return chosen[seen], radii[seen]
 
     def count_shown(self) -> int:
         """How many of the points are seen in any section shown, with their centre in the picture."""
@@ -136,15 +110,17 @@ class Spheres:
 
     def draw(self, frame: Frame, position: int) -> None:
         """Draw the circles onto a frame, (h, w, 3), in place."""
-        for circle in self.circles(position):
-            radii = tuple(round(radius * _STEPS) for radius in circle.radii)
-            column, row = round(circle.column * _STEPS), round(circle.row * _STEPS)
-            shape = ring_shape((radii[0] / _STEPS, radii[1] / _STEPS), self._width)
-            stamp = self._stamp(radii, column % _STEPS, row % _STEPS, circle.kind)
-            stamp.draw(frame, row // _STEPS - shape[0] // 2 + 1, column // _STEPS - shape[1] // 2 + 1)
+        chosen, radii = self.circles(position)
+        steps = np.rint(radii * _STEPS).astype(np.intp).tolist()
+        for point, (across, down) in zip(chosen.tolist(), steps, strict=True):
+            column, row, kind = self._drawn[point]
+            stamp, above, before = self._stamp(across, down, column % _STEPS, row % _STEPS, kind)
+            stamp.draw(frame, row // _STEPS - above, column // _STEPS - before)
 
-    def _drawn(self, radii: tuple[int, int], across: int, down: int, kind: int) -> ColourStamp:
-        pixels = radii[0] / _STEPS, radii[1] / _STEPS
-        rows, columns = ring_shape(pixels, self._width)
-        centre = columns // 2 - 1 + across / _STEPS, rows // 2 - 1 + down / _STEPS
-        return ring(pixels, centre, self._width, self._colours[kind])
+    def _ring(self, across: int, down: int, column: int, row: int, kind: int) -> tuple[ColourStamp, int, int]:
+        """A circle, and how many rows and columns of its stamp are above and before its centre; all in steps."""
+        radii = across / _STEPS, down / _STEPS
+        rows, columns = ring_shape(radii, self._width)
+        above, before = rows // 2 - 1, columns // 2 - 1
+        centre = before + column / _STEPS, above + row / _STEPS
+        return ring(radii, centre, self._width, self._colours[kind]), above, before

@@ -124,6 +124,9 @@ def move_into_place(hidden: Path, target: Path, what: str) -> None:
     for file in files_of(hidden):
         flush_to_disk(file, what)
     with saying(f"{what} cannot be moved into place"):
+        for here, _, names in os.walk(hidden):  # nothing for a file
+            _share_with_group(Path(here), names, target.parent)
+            _flush_directory(Path(here))
         if hidden.is_dir() and os.path.lexists(target):  # no directory takes the name of another that has files
             old = hidden.with_name(f"{hidden.name}.old")
             target.rename(old)
@@ -180,6 +183,14 @@ def _share(path: Path, directory: Path, bits: int) -> None:
     new, above = path.stat(), directory.stat()
     if above.st_mode & stat.S_IWGRP and above.st_gid == new.st_gid:
         path.chmod(stat.S_IMODE(new.st_mode) | above.st_mode & bits)
+
+
+def _share_with_group(directory: Path, names: Sequence[str], like: Path) -> None:
+    """Share a new directory, and files of these names in it, as another directory is."""
+    with suppress(OSError):  # some network disks have no permissions
+        _share(directory, like, 0o070)
+        for name in names:
+            _share(directory / name, like, 0o060)
 
 
 def _flush_directory(directory: Path) -> None:
