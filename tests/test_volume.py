@@ -96,6 +96,16 @@ def test_sections_that_nothing_changes_keep_their_type(tmp_path: Path, dtype: st
     np.testing.assert_array_equal(found, data)
 
 
+def test_what_is_cut_out_keeps_its_type_and_place(tmp_path: Path) -> None:
+    data = ramp(4, 20, 30)
+    source = write_mrc(tmp_path / "a.mrc", data, voxel_size_A=2, origin=(100, 200, 300))
+    made = volume_of(source, "--crop", "3", "5", "12", "10")  # counted from the upper left
+    found = read(made)
+    assert found.dtype == np.int16
+    np.testing.assert_array_equal(found, data[:, 5:15, 3:15])
+    assert described(made).origin_A == (106, 210, 300)
+
+
 @pytest.mark.parametrize("volume_format", FORMATS)
 def test_unsigned_bytes_become_what_holds_them(tmp_path: Path, volume_format: str) -> None:
     data = ramp(4, 6, 9).astype(np.uint8)
@@ -149,6 +159,7 @@ def test_the_file_is_read_no_more_often_than_without_a_volume(tmp_path: Path, mo
         ("--flip=no", "--axis=y", "--average=3"),
         ("--discard-range", "0", "3"),
         ("--smooth=1", "--max-size=20"),
+        ("--crop", "3", "5", "20", "10", "--bin=2"),
         ("--playback=backward", "--discard-percentage", "0.2", "0.1"),
     ],
 )

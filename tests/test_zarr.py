@@ -107,6 +107,8 @@ def test_places_are_in_nanometres_at_the_centres_of_voxels(large: Large) -> None
     (channel,) = found["omero"]["channels"]
     assert channel["window"] == {"start": -20, "end": 30, "min": float(data.min()), "max": float(data.max())}
     assert channel["inverted"] is True
+    outside: Any = zarr.open_group(made, mode="r").attrs["omero"]
+    assert outside["channels"] == [channel]  # where neuroglancer looks for it
 
 
 def test_a_size_that_is_not_known_is_counted_in_voxels(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from mrc2movie.conversion.sections import PreparedSections
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
+from mrc2movie.picture.filters import Crop
 from mrc2movie.picture.greys import GreyRange
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description
@@ -143,7 +144,8 @@ def _grid(sections: PreparedSections, settings: Settings, grey_range: GreyRange,
         origin + (size or 0.0) * centre
         for origin, size, centre in zip(description.origin_A, sizes, centres, strict=True)
     )
-    as_they_are = not prepared.steps and selection.average == 1 and along.deep == 1
+    cut_only = all(isinstance(step, Crop) for step in prepared.steps)
+    as_they_are = cut_only and selection.average == 1 and along.deep == 1
     dtype = description.dtype if as_they_are else np.dtype(np.float32)
     return Grid(
         shape=(along.planes, rows, columns),

@@ -116,7 +116,7 @@ class ZarrWriter(VolumeWriter):
             level.finish()
         described = self._described(statistics)
         with saying(_NOT_WRITTEN):
-            self._group.update_attributes({"ome": described} if self._version == "0.5" else described)
+            self._group.update_attributes(described)
 
     def _described(self, statistics: VoxelStatistics) -> dict[str, Any]:
         grid, version = self._grid, {"version": self._version}
@@ -153,7 +153,8 @@ class ZarrWriter(VolumeWriter):
         display = {"channels": [channel], "rdefs": {"model": "greyscale", "defaultZ": grid.shape[0] // 2}}
         if self._version == "0.4":
             return {"multiscales": [{**version, **image}], "omero": {**version, **display}}
-        return {**version, "multiscales": [image], "omero": display}
+        # Where neuroglancer 2.41 looks for the window in both versions: outside of what belongs to OME-Zarr.
+        return {"ome": {**version, "multiscales": [image], "omero": display}, "omero": display}
 
     def verify(self, ends: Mapping[int, Plane]) -> None:
         """Open the directory again, and hold a corner of each end against what it must be."""
