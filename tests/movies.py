@@ -3,7 +3,7 @@
 import tracemalloc
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,3 +133,13 @@ class Reads:
         """The most times that a byte of each section was read."""
         starts = range(1024, 1024 + count * section_bytes, section_bytes)
         return [max(self.times[byte] for byte in range(start, start + section_bytes)) for start in starts]
+
+
+def thinned(cases: Iterable[Any], stride: int) -> list[Any]:
+    """The cases of a test, for `pytest.mark.parametrize`: every so many by default, the others with ``-m large``."""
+    return [
+        case
+        if place % stride == 0
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.large)
+        for place, case in enumerate(cases)
+    ]

@@ -29,7 +29,7 @@ from faults import (
     wait_for,
     way_options,
 )
-from movies import run, write_mrc
+from movies import run, thinned, write_mrc
 
 from mrc2movie import convert
 from mrc2movie.errors import DiskFull, OutputError
@@ -42,7 +42,7 @@ QUOTA = "Disk quota exceeded"
 FAILING = "Input/output error"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", thinned(WAYS, 3))
 def test_a_full_disk_is_named_and_ends_the_run_with_a_hint_how_to_resume(tmp_path: Path, way: str) -> None:
     source = stacks(tmp_path / "in", 3, sections=20, rows=256, columns=256)
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=900k", "tmpfs") as disk:
@@ -93,7 +93,9 @@ def test_a_write_that_fails_is_named_by_its_cause(
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename", "create"])
-@pytest.mark.parametrize(("number", "name"), [(errno.ENOSPC, FULL), (errno.EDQUOT, QUOTA), (errno.EIO, FAILING)])
+@pytest.mark.parametrize(
+    ("number", "name"), thinned([(errno.ENOSPC, FULL), (errno.EDQUOT, QUOTA), (errno.EIO, FAILING)], 3)
+)
 def test_a_flush_or_a_renaming_that_fails_is_named_by_its_cause(
     tmp_path: Path, call: str, number: int, name: str
 ) -> None:

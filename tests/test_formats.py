@@ -223,7 +223,7 @@ def test_pyav_is_not_imported_by_those_who_need_it_not(tmp_path: Path, words: st
     subprocess.run([sys.executable, "-c", program, *words.split()], cwd=tmp_path, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if "--small" not in str(way.id)])
+@pytest.mark.parametrize("way", [way for way in WAYS if "--small" not in str(way.id)][::2])
 def test_the_bytes_are_the_same_whatever_the_number_of_workers(tmp_path: Path, way: list[str]) -> None:
     source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(23, 64, 64)).astype(np.float32))
     codec, container = way[1], way[3]

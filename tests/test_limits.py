@@ -38,7 +38,8 @@ MEANS = ["--average", "5", "--playback", "forward"]
 @pytest.mark.parametrize(
     ("sections", "rows", "columns", "options", "megabytes"),
     [
-        pytest.param(200, 1000, 1000, [], 768, id="400 MB"),
+        pytest.param(100, 800, 800, [], 768, id="130 MB"),
+        pytest.param(200, 1000, 1000, [], 768, id="400 MB", marks=pytest.mark.large),
         pytest.param(41, 4092, 5760, [], 2048, id="tilt series", marks=pytest.mark.large),
         pytest.param(41, 4092, 5760, MEANS, 2560, id="means of a tilt series", marks=pytest.mark.large),
         pytest.param(600, 4096, 4096, [], 2048, id="20 GB", marks=pytest.mark.large),

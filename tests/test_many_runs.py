@@ -64,6 +64,7 @@ def test_eight_runs_at_once_make_every_movie_once(tmp_path: Path, machines: int,
     assert closing_line(installed(source, out, "--format", container)) == f"{COUNT} up to date"
 
 
+@pytest.mark.large
 def test_eight_runs_of_which_some_are_killed_lose_nothing(tmp_path: Path) -> None:
     source, out = stacks(tmp_path / "in", COUNT, sections=60, rows=96, columns=96), tmp_path / "out"
     runs = [started(source, out, "--jobs", "1") for _ in range(8)]
