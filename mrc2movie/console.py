@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from mrc2movie.batch.report import NOT_WELL, Job, Outcome, Report, RunProgress, Status, place_of
+from mrc2movie.batch.report import NOT_WELL, Job, Outcome, Report, RunProgress, Several, Status, place_of
 from mrc2movie.conversion.passes import Passes
 from mrc2movie.errors import saying
 from mrc2movie.logfile import appending_alone, open_log
@@ -22,6 +22,8 @@ from mrc2movie.version import __version__
 
 if TYPE_CHECKING:
     from mrc2movie.info import FileInfo
+    from mrc2movie.pages.status import DirectoryStatus
+    from mrc2movie.store.under_way import UnderWay
 
 logger = logging.getLogger("mrc2movie.console")
 
@@ -68,7 +70,7 @@ class _LogFile(logging.StreamHandler[TextIO]):
             return
         if hasattr(record, "begins_run"):
             self._held.append(record)
-        elif self._held and hasattr(record, "ends_run"):
+        elif self._header in self._held and hasattr(record, "ends_run"):
             self._header.msg = f"{self._header.msg}: {record.getMessage()}"
             self._held = [self._header]
             self._write_held()
@@ -250,29 +252,6 @@ class JsonLines(RunProgress):
             _give_up_standard_output()
 
 
-class _Several(RunProgress):
-    """Passes everything on to several."""
-
-    def __init__(self, several: Sequence[RunProgress]) -> None:
-        self._several = several
-
-    def run_begins(self, jobs: int, threads: int) -> None:
-        for each in self._several:
-            each.run_begins(jobs, threads)
-
-    def job_begins(self, job: Job, position: int, jobs: int) -> None:
-        for each in self._several:
-            each.job_begins(job, position, jobs)
-
-    def section_done(self, job: Job, stage: str, done: int, total: int, section_bytes: int) -> None:
-        for each in self._several:
-            each.section_done(job, stage, done, total, section_bytes)
-
-    def job_ends(self, outcome: Outcome) -> None:
-        for each in self._several:
-            each.job_ends(outcome)
-
-
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
@@ -334,20 +313,20 @@ def showing_progress(settings: Settings, as_json: bool = False) -> Iterator[RunP
     if as_json:
         always.append(JsonLines())
     if settings.quiet or settings.dry_run:
-        yield _Several(always)
+        yield Several(always)
     elif _on_terminal():
         from mrc2movie.batch.bars import TerminalBars
 
         bars = TerminalBars()
         try:
             with _every(_CLOCK_SECONDS, bars.tick):
-                yield _Several((bars, *always))
+                yield Several((bars, *always))
         finally:
             bars.close()
     else:
         lines = Lines()
         with _every(_SIGN_OF_LIFE_SECONDS, lines.tick):
-            yield _Several((lines, *always))
+            yield Several((lines, *always))
 
 
 def show_report(report: Report, settings: Settings, log_file: Path | None) -> None:
@@ -414,6 +393,35 @@ def show_info(files: "Sequence[FileInfo]", as_json: bool) -> None:
     """Print the answer to ``--info``: for each file a table on a terminal, aligned text elsewhere; or JSON for all."""
     with _answering():
         _print_info(files, as_json)
+
+
+def show_status(status: "DirectoryStatus", as_json: bool) -> None:
+    """Print the answer to ``--status``: how many files are how far, what failed, what is under way, the time left."""
+    with _answering():
+        if as_json:
+            print(json.dumps(status.as_json(), indent=1))
+        else:
+            print(*map(printable, _status_lines(status)), sep="\n")
+
+
+def _status_lines(status: "DirectoryStatus") -> Iterator[str]:
+    for problem in status.problems[:_ROWS_AT_MOST]:
+        yield f"{problem.state.value}: {problem.why}"
+    if len(status.problems) > _ROWS_AT_MOST:
+        yield f"and {len(status.problems) - _ROWS_AT_MOST} more, which --json lists"
+    for file in status.under_way:
+        yield f"under way: {file.source}{_how_far(file.told) if file.told else ''}"
+    yield from status.notes
+    if status.files_an_hour and status.seconds_left is not None:
+        yield f"{status.files_an_hour:.3g} files an hour, {_duration(status.seconds_left)} left"
+    yield status.counts
+
+
+def _how_far(told: "UnderWay") -> str:
+    began, now = time.localtime(told.began), time.localtime()
+    since = time.strftime("%H:%M:%S" if began[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", began)
+    stage = f", {told.stage}, {told.done:.0%} done" if told.stage else ""
+    return f" on {told.host} (process {told.process}) since {since}, for {_duration(told.seconds)}{stage}"
 
 
 def show_answer(text: str) -> None:

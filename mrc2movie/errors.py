@@ -40,8 +40,16 @@ class UsageError(Mrc2movieError):
     exit_status = 2
 
 
+class NothingToConvert(UsageError):
+    """There is no input, or none yet."""
+
+
 class InputError(Mrc2movieError):
     """An input that cannot be read as what it claims to be."""
+
+
+class NotWhole(InputError):
+    """An input of which too little is there to be read: it is damaged, or not yet written."""
 
 
 class OutputError(Mrc2movieError):

@@ -154,7 +154,7 @@ def test_the_name_of_the_movie_wins_over_the_format_of_a_preset(here: Path) -> N
         ("--files-from list.txt", "INPUT and OUTPUT_DIR are needed; --files-from took list.txt"),
         ("one out --config gone", "gone: cannot be read (No such file or directory); name another --config"),
         ("one out --config bad.toml", "bad.toml: is not TOML"),
-        ("--demo out --config dry.toml", "--demo writes what it converts; leave --dry-run out"),
+        ("--demo out --config dry.toml", "--demo writes what it converts; leave --dry-run and --watch out"),
         ("one out --config unknown.toml", "unknown.toml: fbs: no such option; did you mean fps?"),
         ("one out --config wrong.toml", "wrong.toml: --fps fast: must be a number"),
         ("--print-completion fsh", "--print-completion fsh: must be one of bash, zsh, tcsh"),

@@ -34,9 +34,9 @@ def stacks(tmp_path: Path) -> Path:
 
 
 def names(directory: Path) -> list[str]:
-    """All files below a directory, without its log."""
-    found = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
-    return sorted(name for name in found if name != "mrc2movie.log")
+    """All files below a directory, without its log and the plans of its runs."""
+    found = (path for path in directory.rglob("*") if path.is_file() and path.parent.name != "plans")
+    return sorted(path.relative_to(directory).as_posix() for path in found if path.name != "mrc2movie.log")
 
 
 def targets(directory: Path, *files: str, **settings: object) -> dict[str, str]:
@@ -54,6 +54,7 @@ def targets(directory: Path, *files: str, **settings: object) -> dict[str, str]:
 def test_every_file_of_a_directory_becomes_a_movie_and_leaves_nothing_else(stacks: Path, tmp_path: Path) -> None:
     assert run(stacks, tmp_path / "out") == 0
     assert names(tmp_path / "out") == [".mrc2movie/a.avi.json", ".mrc2movie/b.avi.json", "a.avi", "b.avi"]
+    assert len(list((tmp_path / "out" / ".mrc2movie" / "plans").iterdir())) == 1
     assert len(frames(tmp_path / "out" / "b.avi")) == 8
 
 
@@ -133,7 +134,7 @@ def test_a_bad_file_gets_one_line_and_never_stops_the_others(
 ) -> None:
     (stacks / "aa.mrc").write_bytes(b"nonsense")
     assert run(stacks, tmp_path / "out") == 1
-    assert names(tmp_path / "out") == [".mrc2movie/a.avi.json", ".mrc2movie/b.avi.json", "a.avi", "b.avi"]
+    assert made(tmp_path / "out") == ["a.avi", "b.avi"]
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if "aa.mrc" in line] == [f"[2/3] {stacks}/aa.mrc: is no MRC file but a text file"]
     assert lines[-1] == "2 converted, 1 failed"

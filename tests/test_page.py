@@ -433,3 +433,16 @@ def test_an_input_that_lies_with_the_page_is_none(tmp_path: Path) -> None:
     write_mrc(tmp_path / "a.mrc", ramp(2, 20, 20))
     for _ in range(2):
         assert run(tmp_path, tmp_path, "--report", "--pattern=[ai]*", "--log", tmp_path / "log") == 0
+
+
+def test_a_failure_of_an_earlier_run_is_shown_until_the_file_is_converted(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    write_mrc(source / "a.mrc", ramp())
+    (source / "b.mrc").write_bytes(b"no MRC file")
+    assert run(source, out) == 1
+    assert run(source / "a.mrc", out, "--report", "--fps", "5") == 0
+    assert "b.mrc" in (out / "index.html").read_text("utf-8")
+    write_mrc(source / "b.mrc", ramp())
+    assert run(source, out, "--report") == 0
+    assert '"failures":{}' in (out / "index.html").read_text("utf-8")

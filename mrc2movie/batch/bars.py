@@ -103,6 +103,10 @@ class TerminalBars(RunProgress):
             if self._files is not None:
                 self._files.update()
 
+    def run_ends(self) -> None:
+        """Take the bars off the terminal until others are needed."""
+        self.close()
+
     def tick(self) -> None:
         """Move the clocks, also where nothing else moves."""
         with self._lock:

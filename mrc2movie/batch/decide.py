@@ -80,7 +80,7 @@ def decide(job: Job, settings: Settings) -> Decision:
             return Decision(Status.LEFT_ALONE, f"{path} {why}")
     why = _why_to_make(job, settings, found)
     if not why:
-        return Decision(Status.UP_TO_DATE)
+        return Decision(Status.UP_TO_DATE, found=found)
     crashed = crashes(job.target, attempt_of(job, settings))
     if len(crashed) >= _CRASHES:
         with about(job.source):

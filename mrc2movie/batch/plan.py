@@ -1,28 +1,27 @@
 """Which files of a directory become which movies: all names, decided before any work."""
 
-import errno
 import os
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from fnmatch import fnmatch
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from mrc2movie.batch.inputs import in_words, inputs_in
 from mrc2movie.batch.report import Job
 from mrc2movie.conversion.annotations import require_annotations
-from mrc2movie.errors import UsageError, about
-from mrc2movie.options.settings import LOG_NAME, Settings
-from mrc2movie.pages.live import PAGE_NAME
+from mrc2movie.errors import NothingToConvert, UsageError, about
+from mrc2movie.options.settings import Settings
 from mrc2movie.pages.manifest import check_manifest
-from mrc2movie.readers import as_file, is_named_like_input, stem_of, tilt_series
-from mrc2movie.store.files import entries_of, identity_of
+from mrc2movie.readers import as_file, stem_of, tilt_series
+from mrc2movie.store.files import identity_of
 from mrc2movie.store.names import fitting
-from mrc2movie.store.record import Made, load, record_path
+from mrc2movie.store.record import Made, load, record_name, record_names
 from mrc2movie.writers import check_codec, suffix
-from mrc2movie.writers.beside import recorded_as
 from mrc2movie.writers.stills import CONTACT_SHEET
 
 
@@ -84,6 +83,11 @@ def _check(settings: Settings, output_directory: Path) -> None:
         check_callback(settings.callback)
 
 
+Name: TypeAlias = tuple[str, str]
+"""The directory below that of the input, and the name in it."""
+Words: TypeAlias = list[tuple[int, int | str]]
+"""The words and numbers of a name, to sort by."""
+
 _NAME_A_DIRECTORY = "name a directory for the movies"
 
 
@@ -133,13 +137,13 @@ def _jobs(sources: Sequence[Path], output_directory: Path, settings: Settings) -
             _name(named, _Input(folder), Path(f"{source.absolute().name}.cs"))
         root = source if source.is_dir() else source.parent
         for path in inputs:
-            name = path.relative_to(root)
+            name = _below(root, path)
             for series in tilt_series(path) or ("",):
                 _name(named, _Input(path, series), name.with_name(_of_series(series)) if series else name)
-        unlisted.update((path, path.relative_to(root)) for path in not_listed)
+        unlisted.update((path, _below(root, path)) for path in not_listed)
         refused |= not_listed
     if not named and not unlisted:
-        raise UsageError("none of the inputs can be converted", "name directories of MRC files, or files")
+        raise NothingToConvert("none of the inputs can be converted", "name directories of MRC files, or files")
     targets = _targets({name: each.path for name, each in named.items()}, suffix(settings), output_directory)
     not_tried = unlisted | {
         source: Path(source.name or str(number)) for number, source in enumerate(refused) if source not in unlisted
@@ -152,24 +156,6 @@ def _jobs(sources: Sequence[Path], output_directory: Path, settings: Settings) -
         *(Job(path, output_directory / target, output_directory, refused[path]) for path, target in not_tried.items()),
     ]
     return [replace(jobs[0], remark=in_words(others)), *jobs[1:]]
-
-
-def in_words(others: Counter[str]) -> str:
-    """What the images in a directory are that are no inputs; empty where there are none."""
-    counts = [f"{count} {kind} file{'s' if count > 1 else ''}" for kind, count in others.most_common()]
-    if not counts:
-        return ""
-    first = " and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
-    return f"{first} {'are no inputs' if others.total() > 1 else 'is no input'}: only MRC files are read"
-
-
-_OTHER_IMAGES = {
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-    **dict.fromkeys((".hdf", ".h5", ".hdf5", ".emd"), "HDF5"),
-    **dict.fromkeys((".jpg", ".jpeg"), "JPEG"),
-    **{".eer": "EER", ".dm3": "DM3", ".dm4": "DM4", ".em": "EM", ".ser": "SER", ".png": "PNG", ".spi": "SPIDER"},
-}
-"""Images in other formats, by their suffixes: people who expect movies of them should know why there are none."""
 
 
 def _found(
@@ -185,11 +171,12 @@ def _found(
         raise UsageError("does not exist", "name a directory or a file")
     if not source.is_dir():
         return [source]
-    inputs = sorted(_inputs(source, output_directory, settings, unlisted, others), key=_natural)
+    found = inputs_in(source, output_directory, settings, unlisted, others)
+    inputs = sorted((Path(entry.path) for entry, _ in found), key=_natural)
     if not inputs and not unlisted:
         wanted = f"matches {settings.pattern}" if settings.pattern else "is named like an MRC file"
         advice = "choose others with --pattern, look into sub-directories with --recursive"
-        raise UsageError("; ".join(filter(None, (f"no file in it {wanted}", in_words(others)))), advice)
+        raise NothingToConvert("; ".join(filter(None, (f"no file in it {wanted}", in_words(others)))), advice)
     return inputs
 
 
@@ -217,76 +204,19 @@ def _name(named: dict[Path, _Input], each: _Input, name: Path) -> None:
         )
 
 
-def _inputs(
-    directory: Path, output_directory: Path, settings: Settings, unlisted: dict[Path, str], others: Counter[str]
-) -> Iterator[Path]:
-    """The files to convert, without what an earlier run made.
-
-    No directory is visited twice: links to directories are followed when all directories proper have been visited.
-
-    Args:
-        directory: Where they are.
-        output_directory: Where the movies go, maybe the same.
-        settings: Which files.
-        unlisted: Gets the directories below that cannot be listed, and why.
-        others: Gets the number of images in other formats, by their names, unless the user gave a pattern.
-
-    Raises:
-        OSError: The directory itself cannot be listed.
-    """
-    itself = identity_of(directory)
-    output = identity_of(output_directory) if output_directory.exists() else None
-    into_itself = output == itself
-    visited = {output} - {itself}
-    directories, links = deque([directory]), deque[Path]()
-    while directories or links:
-        here = directories.popleft() if directories else links.popleft()
-        try:
-            if (identity := identity_of(here)) in visited:
-                continue
-            visited.add(identity)
-            entries = entries_of(here)
-        except OSError as error:
-            if here == directory:
-                raise
-            unlisted[here] = f"cannot be listed ({error.strerror})"
-            continue
-        for entry in entries:
-            path = here / entry.name
-            try:
-                is_directory = entry.is_dir()
-            except OSError as error:
-                is_directory = False  # a link; should it be named like a file, the file will be named
-                if settings.recursive and error.errno != errno.ELOOP:
-                    unlisted[path] = f"cannot be looked at ({error.strerror})"
-                    continue
-            if is_directory:
-                if settings.recursive and not entry.name.startswith("."):
-                    (links if entry.is_symlink() else directories).append(path)
-                continue
-            wanted = fnmatch(entry.name, settings.pattern) if settings.pattern else is_named_like_input(entry.name)
-            if entry.name.startswith(".") and not (settings.pattern or "").startswith("."):
-                continue  # what macOS keeps beside a.mrc is ._a.mrc
-            kind = "" if settings.pattern else _OTHER_IMAGES.get(path.suffix.lower(), "")
-            if not (wanted or kind) or (into_itself and _is_ours(path)):
-                continue
-            if wanted:
-                yield path
-            else:
-                others[kind] += 1
-
-
-def _is_ours(path: Path) -> bool:
-    return os.path.lexists(record_path(path)) or bool(recorded_as(path)) or path.name in (LOG_NAME, PAGE_NAME)
-
-
-def _natural(path: Path) -> tuple[list[list[tuple[int, int | str]]], str]:
+def _natural(path: Path) -> tuple[list[Words], str]:
     """Sort key: numbers by value, letters whatever their case; the exact text breaks ties."""
-    names = [
-        [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in re.split(r"(\d+)", name)]
-        for name in path.parts
-    ]
-    return names, str(path)
+    return [_words(part) for part in path.parts], str(path)
+
+
+@lru_cache(4096)  # of the directories, which many files share
+def _words(name: str) -> Words:
+    return [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in re.split(r"(\d+)", name)]
+
+
+def _below(root: Path, path: Path) -> Path:
+    """The path from a directory that it begins with; `Path.relative_to` takes longer than all else in a plan."""
+    return Path(*path.parts[len(root.parts) :])
 
 
 def _targets(inputs: Mapping[Path, Path], movie_suffix: str, output_directory: Path) -> list[Path]:
@@ -295,28 +225,32 @@ def _targets(inputs: Mapping[Path, Path], movie_suffix: str, output_directory: P
     A name once given stays: an input whose movie is recorded keeps it, and only the others make way.
     """
 
-    def movie(name: Path) -> Path:
-        return name.with_name(fitting(name.name, movie_suffix))
+    def movie(name: Name) -> Path:
+        return Path(name[0], fitting(name[1], movie_suffix))
 
-    names = {path: path.with_name(stem_of(path.name)) for path in inputs}
+    whole = {path: os.path.split(path) for path in inputs}
+    names = {path: (directory, stem_of(name)) for path, (directory, name) in whole.items()}
+    records = {
+        directory: record_names(output_directory / directory) for directory in {each for each, _ in whole.values()}
+    }
     meeting = set(_meeting(names))
-    given: dict[Path, Path] = {}
-    for path, short in names.items():
-        if path in meeting or os.path.lexists(record_path(output_directory / movie(path))):
-            recorded = (name for name in (short, path) if _is_recorded(inputs[path], output_directory / movie(name)))
-            given.update((path, name) for name in recorded if path not in given)
+    given: dict[Path, Name] = {}
+    for path, long in whole.items():
+        if path in meeting or record_name(fitting(long[1], movie_suffix)) in records[long[0]]:
+            found = (name for name in (names[path], long) if _is_recorded(inputs[path], output_directory / movie(name)))
+            given.update((path, name) for name in found if path not in given)
     names |= given
-    while newcomers := [path for path in _meeting(names) if names[path] != path and path not in given]:
-        names.update((path, path) for path in newcomers)
+    while newcomers := [path for path in _meeting(names) if names[path] != whole[path] and path not in given]:
+        names.update((path, whole[path]) for path in newcomers)
     return [movie(names[path]) for path in inputs]
 
 
-def _meeting(names: Mapping[Path, Path]) -> list[Path]:
+def _meeting(names: Mapping[Path, Name]) -> list[Path]:
     """The inputs that share the name of a movie or of a picture with another."""
+    plain = {path: os.path.normcase(os.path.join(*name)) for path, name in names.items()}  # noqa: PTH118
     # A thumbnail of x.contact would be named like the contact sheet of x.
-    pictures = {path: (name, name.with_name(name.name + CONTACT_SHEET)) for path, name in names.items()}
-    uses = Counter(os.path.normcase(name) for both in pictures.values() for name in both)
-    return [path for path, both in pictures.items() if any(uses[os.path.normcase(name)] > 1 for name in both)]
+    uses = Counter(chain(plain.values(), (name + CONTACT_SHEET for name in plain.values())))
+    return [path for path, name in plain.items() if uses[name] > 1 or uses[name + CONTACT_SHEET] > 1]
 
 
 def _is_recorded(source: Path, movie: Path) -> bool:

@@ -1,5 +1,6 @@
 """What a run is made of: jobs, their outcomes, the report, and the progress on the way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -154,3 +155,38 @@ class RunProgress:
 
     def job_ends(self, outcome: Outcome) -> None:
         """A job has come out so; also one that was not begun."""
+
+    def run_ends(self) -> None:
+        """All jobs of a run have ended, and others may follow later."""
+
+
+class Several(RunProgress):
+    """Passes everything on to several."""
+
+    def __init__(self, several: Sequence[RunProgress]) -> None:
+        self._several = several
+
+    def run_begins(self, jobs: int, threads: int) -> None:
+        """Pass it on."""
+        for each in self._several:
+            each.run_begins(jobs, threads)
+
+    def job_begins(self, job: Job, position: int, jobs: int) -> None:
+        """Pass it on."""
+        for each in self._several:
+            each.job_begins(job, position, jobs)
+
+    def section_done(self, job: Job, stage: str, done: int, total: int, section_bytes: int) -> None:
+        """Pass it on."""
+        for each in self._several:
+            each.section_done(job, stage, done, total, section_bytes)
+
+    def job_ends(self, outcome: Outcome) -> None:
+        """Pass it on."""
+        for each in self._several:
+            each.job_ends(outcome)
+
+    def run_ends(self) -> None:
+        """Pass it on."""
+        for each in self._several:
+            each.run_ends()

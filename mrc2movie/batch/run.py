@@ -14,32 +14,25 @@ from typing import TypeAlias
 
 from mrc2movie.batch.cluster import Cluster
 from mrc2movie.batch.decide import attempt_of, decide, links_between, may_crash, refuse_if_lost
+from mrc2movie.batch.failed import is_a_bug, leaving_a_record, why_failed
 from mrc2movie.batch.page import page_of_run
 from mrc2movie.batch.pipeline import tell_pipelines
 from mrc2movie.batch.plan import plan
+from mrc2movie.batch.planned import leave_plan
 from mrc2movie.batch.report import Job, Message, Outcome, Report, RunProgress, Status, place_of
 from mrc2movie.batch.scheduler import connected
 from mrc2movie.batch.shards import share_of
 from mrc2movie.conversion.convert import check_head, convert_claimed
 from mrc2movie.conversion.sections import SectionProgress
-from mrc2movie.errors import (
-    TOO_LITTLE_MEMORY,
-    DiskFull,
-    LeftToAnotherRun,
-    Mrc2movieError,
-    OutputError,
-    about,
-    lacks_memory,
-    saying,
-)
+from mrc2movie.errors import DiskFull, LeftToAnotherRun, OutputError, UsageError, about, saying
 from mrc2movie.memory import free_memory
 from mrc2movie.options.settings import Settings
 from mrc2movie.processors import available_processors
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, forget_crashes, remove_what_dead_runs_left
+from mrc2movie.store.failure import forget_failure
 from mrc2movie.store.files import directories_below, identity_of, make_directories
 from mrc2movie.store.record import refuse_directory_of_another_user
 from mrc2movie.store.turn import Turn, slurm_turn
-from mrc2movie.version import __version__
 from mrc2movie.workers import Share, Workers
 from mrc2movie.writers import encodes_in_workers
 from mrc2movie.writers.beside import paths_beside
@@ -70,14 +63,19 @@ def convert_directory(
             nothing was done.
     """
     settings = settings or Settings()
+    if settings.watch is not None:
+        raise UsageError("a watch is no single run", "call mrc2movie.batch.watch.Watch, or the command with --watch")
     if progress is True:
         from mrc2movie.batch.bars import AutoBar
 
         progress = AutoBar()
     sources = [source] if isinstance(source, (str, Path)) else source
-    jobs = share_of(plan([Path(each) for each in sources], Path(output_directory), settings), settings.shard)
-    with connected(jobs, settings) as cluster:
-        return run(jobs, settings, progress or RunProgress(), cluster)
+    paths = [Path(each) for each in sources]
+    jobs = plan(paths, Path(output_directory), settings)
+    leave_plan(jobs, paths, settings)
+    share = share_of(jobs, settings.shard)
+    with connected(share, settings) as cluster:
+        return run(share, settings, progress or RunProgress(), cluster)
 
 
 def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress, cluster: Cluster | None = None) -> Report:
@@ -216,6 +214,7 @@ def _in_order(
             yield position, work(position)
         return
     under_way: deque[tuple[set[Place], int, Future[Outcome]]] = deque()
+    directories: dict[Path, object] = {}
 
     def earliest() -> tuple[int, Outcome]:
         _, position, future = under_way.popleft()
@@ -224,7 +223,9 @@ def _in_order(
     with ThreadPoolExecutor(at_once, thread_name_prefix="mrc2movie file") as files:
         try:
             for position, job in enumerate(jobs):
-                places = _places(job, settings)  # jobs that would write the same file go one after the other
+                places = _places(
+                    job, settings, directories
+                )  # jobs that would write the same file go one after the other
                 alone = may_crash(job, settings)
                 while (
                     len(under_way) == at_once
@@ -247,11 +248,20 @@ Place: TypeAlias = tuple[object, str]
 """A directory, however it is reached, and a name in it, whatever its case: some file systems ignore that."""
 
 
-def _places(job: Job, settings: Settings) -> set[Place]:
-    """Where a job writes its movie, and what lies beside it."""
+def _places(job: Job, settings: Settings, directories: dict[Path, object]) -> set[Place]:
+    """Where a job writes its movie, and what lies beside it.
+
+    Args:
+        job: The job.
+        settings: What lies beside it.
+        directories: Gets the identities of those that are there.
+    """
     directory: object = job.target.parent
-    with suppress(OSError):
-        directory = identity_of(job.target.parent)
+    if job.target.parent in directories:
+        directory = directories[job.target.parent]
+    else:
+        with suppress(OSError):
+            directory = directories[job.target.parent] = identity_of(job.target.parent)
     paths = (job.target, *paths_beside(job.target, settings).values())
     return {(directory, path.name.casefold()) for path in paths}
 
@@ -306,9 +316,11 @@ def convert_job(
         if decision.status is Status.PLANNED and settings.dry_run:
             check_head(job.source, settings, workers, job.series)
         if decision.status is not Status.PLANNED or settings.dry_run:
+            if decision.status is Status.UP_TO_DATE and not settings.dry_run:
+                forget_failure(job.target)
             return Outcome(job, decision.status, decision.why)
         _make_directories(job)
-        with about(job.target), Claim(job.target, attempt_of(job, settings), turn) as claim:
+        with about(job.target), Claim(job.target, attempt_of(job, settings), turn, job.source) as claim:
             refuse_if_lost(job, claim.lost)
             decision = decide(job, settings)  # again: another run may just have made it
             if decision.status is not Status.PLANNED:
@@ -317,7 +329,8 @@ def convert_job(
                 why = f"{job.target} is, in this directory, the movie that was just made of {other}; rename one input"
                 return Outcome(job, Status.LEFT_ALONE, why)
             logger.debug("%s: begins (%s)", job.source, decision.why)
-            conversion = convert_claimed(job.source, claim, settings, workers, progress, decision.found, job.series)
+            with leaving_a_record(job, settings, claim), about(job.target):
+                conversion = convert_claimed(job.source, claim, settings, workers, progress, decision.found, job.series)
             made[identity_of(job.target)] = job.source
             forget_crashes(job.target)
         record = conversion.record
@@ -335,16 +348,10 @@ def convert_job(
         return Outcome(job, Status.NOT_BEGUN)
     except LeftToAnotherRun as error:
         return Outcome(job, Status.LEFT_TO_ANOTHER, error.in_words)
-    except Mrc2movieError as error:
-        return Outcome(job, Status.FAILED, str(error), disk_full=isinstance(error, DiskFull))
-    except OSError as error:
-        return Outcome(job, Status.FAILED, f"{error.filename or job.source}: {error.strerror}")
     except Exception as error:
-        if lacks_memory(error):
-            return Outcome(job, Status.FAILED, f"{job.source}: {TOO_LITTLE_MEMORY}")
-        logger.debug("%s: where it happened:", job.source, exc_info=True)
-        why = f"{job.source}: unexpected {type(error).__name__} ({error}); this is a bug of mrc2movie {__version__}"
-        return Outcome(job, Status.FAILED, f"{why}: please report it with this file")
+        if is_a_bug(error):
+            logger.debug("%s: where it happened:", job.source, exc_info=True)
+        return Outcome(job, Status.FAILED, why_failed(error, job), disk_full=isinstance(error, DiskFull))
 
 
 def _make_directories(job: Job) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,9 @@ def _run(words: list[str], signals: Signals) -> int:
     given = vars(known.parse_args(options))
     for name in ("paths", "help", "version"):
         given.pop(name)
-    demo, list_file, config_file = (_path(given.pop(name), name) for name in ("demo", "files_from", "config"))
+    demo, list_file, config_file, status = (
+        _path(given.pop(name), name) for name in ("demo", "files_from", "config", "status")
+    )
     info, as_json, shell = (given.pop(name) for name in ("info", "json", "print_completion"))
     if shell is not None:
         console.show_answer(completion(shell))
@@ -86,14 +89,18 @@ def _run(words: list[str], signals: Signals) -> int:
         if paths or demo is not None or list_file is not None:
             raise UsageError("--info converts nothing", "give --info FILE... without INPUT, OUTPUT_DIR or --demo")
         return _info([_required(path, "FILE") for path in info], settings, as_json)
+    if status is not None:
+        if paths or demo is not None or list_file is not None:
+            raise UsageError("--status converts nothing", "give --status OUTPUT_DIR without INPUT or --demo")
+        return _status(status, as_json)
     if demo is not None and (paths or list_file is not None):
         raise UsageError("--demo takes no INPUT", "give --demo OUTPUT_DIR alone")
     sources, output = ([], demo) if demo is not None else _sources_and_output(paths, list_file, options, flags)
     config = read_config(config_file, sources)
     movie = _is_named_like_a_movie(output) and demo is None
     settings = _settings({**config.options, **given}, given, output if movie else None)
-    if demo is not None and settings.dry_run:
-        raise UsageError("--demo writes what it converts", "leave --dry-run out")
+    if demo is not None and (settings.dry_run or settings.watch is not None):
+        raise UsageError("--demo writes what it converts", "leave --dry-run and --watch out")
     # NumPy's linear algebra is not used here: its threads would only take processor time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _keep_freed_memory()
@@ -101,9 +108,11 @@ def _run(words: list[str], signals: Signals) -> int:
     with signals.postponed():
         require_opencv()
         from mrc2movie.batch.plan import plan, plan_movie
+        from mrc2movie.batch.planned import leave_plan
         from mrc2movie.batch.run import run
         from mrc2movie.batch.scheduler import connected
         from mrc2movie.batch.shards import share_of
+        from mrc2movie.batch.watch import Watch
         from mrc2movie.writers import check_codec
 
     if demo is not None:
@@ -112,16 +121,28 @@ def _run(words: list[str], signals: Signals) -> int:
         check_codec(settings)
         with about(demo), saying("the demo cannot be written", "take another OUTPUT_DIR"):
             sources = [make_demo(demo)]
-    jobs = plan_movie(sources, output, settings) if movie else plan(sources, output, settings)
-    log_file = None if settings.dry_run else Path(settings.log or jobs[0].output_directory / LOG_NAME)
+    find_jobs = partial(plan_movie if movie else plan, sources, output, settings)
+    directory = output.parent if movie else output
+    watch = None if settings.watch is None else Watch(find_jobs, sources, directory, settings)
+    jobs = find_jobs() if watch is None else []
     share = share_of(jobs, settings.shard)
+    log_file = None if settings.dry_run else Path(settings.log or directory / LOG_NAME)
     with connected(share, settings) as cluster, console.logging_to(log_file, settings, words):
         if config.path:
             logging.getLogger("mrc2movie.cli").info("%s", config.in_words())
         if settings.shard:
             console.show_share(settings.shard, len(share), len(jobs))
-        with console.showing_progress(settings, as_json) as progress:
-            report = run(share, settings, progress, cluster)
+        try:
+            with console.showing_progress(settings, as_json) as progress:
+                if watch is None:
+                    leave_plan(jobs, sources, settings)
+                    report = run(share, settings, progress, cluster)
+                else:
+                    report = watch.run(progress)
+        except Stopped:
+            if watch is not None:  # which has no other end
+                console.show_report(watch.report, settings, log_file)
+            raise
         console.show_report(report, settings, log_file)
     return report.exit_status
 
@@ -217,3 +238,12 @@ def _info(files: Sequence[Path], settings: Settings, as_json: bool) -> int:
     found = [inspect(path, settings) for path in files]
     console.show_info(found, as_json)
     return int(any(file.error for file in found))
+
+
+def _status(output_directory: Path, as_json: bool) -> int:
+    require_opencv()
+    from mrc2movie.pages.status import look_at
+
+    found = look_at(output_directory)
+    console.show_status(found, as_json)
+    return found.exit_status

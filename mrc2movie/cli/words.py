@@ -87,10 +87,15 @@ def _declare_answers(arguments: argparse._ArgumentGroup) -> None:
     )
     arguments.add_argument("--info", metavar="FILE", nargs="+", help="show what each FILE is, and convert nothing")
     arguments.add_argument(
+        "--status",
+        metavar="OUTPUT_DIR",
+        help="show how far the runs are that write into OUTPUT_DIR: what is done, failed, under way and left",
+    )
+    arguments.add_argument(
         "--json",
         action="store_true",
-        help="with --info, print JSON; else print one JSON object a file on standard output as soon as it is done "
-        "(input, output, status, why, frames, bytes, seconds)",
+        help="with --info and --status, print JSON; else print one JSON object a file on standard output as soon as it "
+        "is done (input, output, status, why, frames, bytes, seconds)",
     )
     arguments.add_argument(
         "--print-completion", metavar="|".join(SHELLS), help="print what completes the options in this shell"
@@ -141,7 +146,7 @@ def in_order(words: Sequence[str], flags: Mapping[str, argparse.Action]) -> tupl
         elif action.nargs is None:
             if not equals:
                 without = alone.get(flag)
-                is_alone = without is not None and not (rest and rest[0].isdecimal())  # the next word may be INPUT
+                is_alone = without is not None and not (rest and _is_number(rest[0]))  # the next word may be INPUT
                 value = without if without is not None and is_alone else _values(flag, action, rest, 1)[0]
             options.append(f"{flag}={value}")
         else:
@@ -152,6 +157,10 @@ def in_order(words: Sequence[str], flags: Mapping[str, argparse.Action]) -> tupl
             while action.nargs == "+" and rest and _is_value(rest[0]):
                 options.append(rest.popleft())
     return options, paths
+
+
+def _is_number(word: str) -> bool:
+    return bool(re.fullmatch(r"\d+(\.\d*)?|\.\d+", word))
 
 
 def _short(word: str, flags: Mapping[str, argparse.Action]) -> list[str]:

@@ -71,7 +71,7 @@ def convert(
     with (
         calling(progress, opened.name if isinstance(opened, Path) else "array") as call,
         about(target),
-        Claim(target) as claim,
+        Claim(target, source=opened if isinstance(opened, Path) else None) as claim,
         Workers(settings.jobs or available_processors()) as workers,
     ):
         conversion = convert_claimed(

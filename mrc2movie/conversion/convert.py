@@ -11,6 +11,7 @@ from mrc2movie.conversion.annotations import annotation_stamps, annotations
 from mrc2movie.conversion.bitrate import Fitting
 from mrc2movie.conversion.encode import Movie, make_movie, rendered
 from mrc2movie.conversion.measure import measure, what_is_shown
+from mrc2movie.conversion.passes import Passes
 from mrc2movie.conversion.preparation import render_options, timeline
 from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.conversion.result import Conversion
@@ -27,6 +28,7 @@ from mrc2movie.readers.resliced import ReslicedVolume
 from mrc2movie.readers.volume import Volume
 from mrc2movie.store.artifact import publish
 from mrc2movie.store.claim import Claim
+from mrc2movie.store.failure import forget_failure
 from mrc2movie.store.files import FileStamp
 from mrc2movie.store.names import printable
 from mrc2movie.store.record import Made, Record, Unusable, source_paths, write_record
@@ -61,6 +63,7 @@ def convert_claimed(
     """
     begin = time.perf_counter()
     target = claim.target
+    progress = partial(_tell, claim, Passes(), progress)
     file_path = source if isinstance(source, Path) else None
     path = source if isinstance(source, Path) else source.path
     drawn_from = annotation_stamps(path, settings)
@@ -166,7 +169,18 @@ def convert_claimed(
             write_record(claim, record)
             publish(beside)
             claim.publish()
+            forget_failure(target)
     return Conversion(path, target, record, time.perf_counter() - begin)
+
+
+def _tell(
+    claim: Claim, passes: Passes, progress: SectionProgress, stage: str, done: int, total: int, section_bytes: int
+) -> None:
+    """Tell of a section that is done, also those who ask what is under way."""
+    passes.count(stage, done, total)
+    if claim.under_way:
+        claim.under_way = replace(claim.under_way, stage=stage, done=passes.done / passes.total)
+    progress(stage, done, total, section_bytes)
 
 
 def check_head(source: Path, settings: Settings, workers: Share, series: str = "") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
-from mrc2movie.readers import open_input, other_stamps
+from mrc2movie.readers import image_stamps, open_input, other_stamps
 from mrc2movie.readers.array import ArrayVolume
 from mrc2movie.store.files import FileStamp, identity_of
 
@@ -28,8 +28,9 @@ class _Read:
 
     def __init__(self, path: Path, settings: Settings, series: str) -> None:
         self._path = path
-        self._sidecars_now = partial(other_stamps, path, settings, series)
-        self.sidecars = self._sidecars_now()
+        self._images_now = partial(image_stamps, path, settings, series)
+        self._images = self._images_now()
+        self.sidecars = other_stamps(path, settings, series)
         self._file, self.stamp, self._changed_ns = _file_as_it_is(path)
 
     def check(self) -> None:
@@ -50,7 +51,7 @@ class _Read:
             what = "was written to"
         elif changed_ns != self._changed_ns:
             what = "was written to, or its attributes were changed,"
-        elif self._sidecars_now() != self.sidecars:
+        elif self._images_now() != self._images:
             what = "names an image that was changed"
         else:
             return

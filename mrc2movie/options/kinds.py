@@ -13,6 +13,8 @@ GREY_RULES = ("auto", "minmax", "percentile:P,Q", "sigma:K", "mad:K")
 LABELS = ("tilt", "section", "depth", "time", "name")
 POINT_UNITS = ("auto", "voxels", "angstrom", "centred-voxels", "centred-angstrom", "zyx")
 THUMBNAIL_SIZE = 300
+WATCH_SECONDS = 60
+MOST_SECONDS = 10_000_000
 
 
 def nearest(typed: str, words: Mapping[str, str]) -> str | None:
@@ -198,3 +200,8 @@ def shard(value: Any) -> object:
     if text != "slurm" and not (found and 1 <= int(found[1]) <= int(found[2])):
         raise ValueError(value)
     return text
+
+
+def watch(value: Any) -> object:
+    """For how many seconds a file must not have changed."""
+    return float(WATCH_SECONDS) if value is True else number(float, 0.1, MOST_SECONDS, "").parse(value)

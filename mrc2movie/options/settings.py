@@ -474,6 +474,26 @@ class Settings:
         "batch",
         "make every movie anew, and replace files that are not ours, but for volumes: those may be data",
     )
+    watch: float | None = _option(
+        None,
+        Kind(
+            kinds.watch,
+            f"a number of seconds from 0.1 to {kinds.MOST_SECONDS}",
+            "[SECONDS]",
+            alone=str(kinds.WATCH_SECONDS),
+        ),
+        "batch",
+        "go on and convert files as they arrive: each when it has not changed for SECONDS and is whole by its header "
+        f"and its mdoc, and anew when it changes; {kinds.WATCH_SECONDS} without SECONDS; Ctrl-C ends it",
+        "off",
+    )
+    watch_until: float | None = _option(
+        None,
+        kinds.number(float, 0, kinds.MOST_SECONDS, "SECONDS"),
+        "batch",
+        "with --watch: end when nothing new has arrived for so long",
+        "Ctrl-C",
+    )
     dry_run: bool = _option(False, kinds.flag(), "batch", "say what would be done for each file, and touch nothing")
     jobs: int | None = _option(
         None,
@@ -528,6 +548,12 @@ class Settings:
         choosing = [f"--{name.replace('_', '-')}" for name in _CHOOSING if getattr(self, name)]
         if len(choosing) > 1:
             raise UsageError(f"{' and '.join(choosing)} cannot be combined", "give one of them")
+        if self.watch_until is not None and self.watch is None:
+            raise UsageError("--watch-until is for --watch", "give --watch as well")
+        for other in ("dry_run", "shard", "scheduler"):
+            if self.watch is not None and getattr(self, other):
+                flag = other.replace("_", "-")
+                raise UsageError(f"--watch and --{flag} contradict each other", "give one of them")
         if self.quiet and self.verbose:
             raise UsageError("--quiet and --verbose contradict each other", "give one of them")
 

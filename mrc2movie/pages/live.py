@@ -13,6 +13,7 @@ from mrc2movie.errors import Mrc2movieError, OutputError, about, saying
 from mrc2movie.pages.cards import Cards, Failure
 from mrc2movie.pages.html import GENERATOR, page
 from mrc2movie.store.claim import RECORD_DIRECTORY, has_living_claims
+from mrc2movie.store.failure import failures_in
 from mrc2movie.store.files import entries_of, make_directory, move_into_place
 from mrc2movie.store.owner import Owner
 
@@ -122,7 +123,14 @@ class LivePage:
 
     @property
     def _failures_now(self) -> Sequence[Failure]:
-        return tuple(self._failures.copy().values())
+        """Those that earlier runs and others have left, and those of this run."""
+        left = {
+            movie: Failure(Path(os.path.normpath(directory / failure.source_path)), movie, failure.why)
+            for directory in self._cards.directories
+            for failure in failures_in(directory)
+            if (movie := directory / failure.movie) not in self._failures
+        }
+        return (*left.values(), *self._failures.copy().values())
 
     def _write(self, live: bool) -> None:
         if not self._overwrite:

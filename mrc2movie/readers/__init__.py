@@ -23,6 +23,7 @@ from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compre
 from mrc2movie.readers.mrc import SUFFIXES as MRC_SUFFIXES
 from mrc2movie.readers.mrc import open_mrc
 from mrc2movie.readers.mrc.header import Sign
+from mrc2movie.readers.sidecars import sidecar_stamps
 from mrc2movie.readers.source import InputFile, Source
 from mrc2movie.readers.volume import Volume
 from mrc2movie.store.files import FileStamp
@@ -131,7 +132,12 @@ def open_input(path: Path, settings: Settings, spool_directory: Path | None = No
 
 
 def other_stamps(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
-    """The other files that an input consists of, as they are now: where one changes, the movie is made anew."""
+    """The other files that tell of an input or are part of it: where one changes, the movie is made anew."""
+    return sidecar_stamps(path) + image_stamps(path, settings, series)
+
+
+def image_stamps(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
+    """The files that hold the images of an input, as they are now; none where it holds them itself."""
     image_dir = Path(settings.image_dir) if settings.image_dir else None
     return stamps_of(path, series, image_dir, settings.iterations, _open_source)
 

@@ -5,16 +5,23 @@ Formats: https://bio3d.colorado.edu/SerialEM/hlp/html/about_formats.htm and IMOD
 
 import io
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mrc2movie.errors import InputError
 from mrc2movie.readers.mrc.extended import MOST_SECTIONS, TILT, Column, Metadata
 from mrc2movie.readers.source import InputFile
+from mrc2movie.readers.suffixes import may_have_sidecars
 from mrc2movie.readers.times import CLOCK, EXPOSURE, clock_column, detector_rate
 from mrc2movie.readers.volume import Tilts
+from mrc2movie.store.files import FileStamp
 
+_MDOC = ".mdoc"
+_ANGLES = (".rawtlt", ".tlt")
 MDOC_BYTES = 16 * 2**20
 """No ``.mdoc`` file has more."""
 
@@ -63,15 +70,9 @@ def find_sidecars(path: Path, sections: int) -> Sidecars:
         path: The file; its sidecars are sought under its name, and under it without its suffixes.
         sections: How many it has.
     """
-    names = [path.name]
-    while Path(names[-1]).suffix and len(names) < 3:  # a.mrc.gz, a.mrc, a
-        names.append(Path(names[-1]).stem)
-    candidates = [f"{name}.mdoc" for name in names]
-    candidates += [f"{name}{suffix}" for suffix in (".rawtlt", ".tlt") for name in names[1:]]
-    candidates += [name.removesuffix("_movie") + _INFO for name in names[1:] if name.endswith("_movie")]
     found, other, notes = [], [], []
-    for name in candidates:
-        is_mdoc = name.endswith(".mdoc")
+    for name in _names(path):
+        is_mdoc = name.endswith(_MDOC)
         text = _text(path.with_name(name), MDOC_BYTES if is_mdoc else _ANGLES_BYTES)
         if text is None:
             continue
@@ -90,6 +91,43 @@ def find_sidecars(path: Path, sections: int) -> Sidecars:
         else:  # perhaps of the tilt series that a tomogram comes from
             notes.append(f"{name} has {count} sections, the file has {sections}: not used")
     return Sidecars(tuple(found), tuple(other), tuple(notes))
+
+
+def _names(path: Path) -> list[str]:
+    """What the sidecars of a file may be called, the most trusted first."""
+    names = [path.name]
+    while (stem := Path(names[-1]).stem) != names[-1] and len(names) < 3:  # a.mrc.gz, a.mrc, a
+        names.append(stem)
+    rates = [name.removesuffix("_movie") + _INFO for name in names[1:] if name.endswith("_movie")]
+    return [name + _MDOC for name in names] + [name + suffix for suffix in _ANGLES for name in names[1:]] + rates
+
+
+@lru_cache(2**16)
+def sidecar_names(name: str) -> Sequence[str]:
+    """What the files may be called that are about the sections of a file of this name; none of some kinds of files."""
+    path = Path(name)
+    return _names(path) if may_have_sidecars(path) else ()
+
+
+def sidecar_stamps(path: Path) -> tuple[FileStamp, ...]:
+    """The files beside a file that may tell of its sections, as they are now; one that changes may change the movie."""
+    stamps = []
+    directory, own = os.path.split(path)
+    for name in sidecar_names(own):  # os.path, since this is asked of every file of every run
+        with suppress(OSError):
+            status = os.stat(os.path.join(directory, name))  # noqa: PTH116, PTH118
+            stamps.append(FileStamp(name, status.st_size, status.st_mtime_ns))
+    return tuple(stamps)
+
+
+def sections_in_mdoc(path: Path) -> int:
+    """How many sections the mdoc of a file lists, the longest where it has several; 0 without one."""
+    most = 0
+    for name in sidecar_names(path.name):
+        text = _text(path.with_name(name), MDOC_BYTES) if name.endswith(_MDOC) else None
+        if text and (metadata := read_mdoc(name, text)):
+            most = max(most, len(metadata.columns[TILT]))
+    return most
 
 
 def _text(path: Path, at_most: int) -> str | None:

@@ -125,6 +125,7 @@ class Description:
         colour: Whether sections are in colour, (y, x, 3) uint8.
         notes: What the user may want to know of how the file was read.
         warnings: What the user should know of it.
+        missing: Sections that its head promises and that are not there.
     """
 
     shape: tuple[int, int, int]
@@ -149,6 +150,7 @@ class Description:
     storage: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    missing: int = 0
 
     @property
     def section_shape(self) -> tuple[int, ...]:

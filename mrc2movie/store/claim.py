@@ -4,7 +4,8 @@ While a run makes a movie, there is a hidden directory beside the target, the cl
 and what lies in it, the unfinished movie first of all, is named after the run. A directory that is not empty cannot be
 replaced by another, so of many runs on one output directory, on whatever machines, one gets it, and the others leave
 that movie to it. A run that was killed is known by its process on the machine where it ran, and elsewhere by its
-silence: a living run marks its claim every minute. What it left is then removed, and no lock remains.
+silence: a living run marks its claim four times a minute, and says in it how far it is. What it left is then removed,
+and no lock remains.
 
 In a directory for all, anybody may put anything where a claim belongs. So claims are never looked into through links,
 only files that a run may have left are removed, and only those of this user.
@@ -37,6 +38,7 @@ from mrc2movie.interruption import before_the_end
 from mrc2movie.store.files import flush, move_into_place, refuse_directory, remove
 from mrc2movie.store.owner import Owner
 from mrc2movie.store.turn import Turn
+from mrc2movie.store.under_way import UnderWay
 
 RECORD_DIRECTORY = ".mrc2movie"
 _PREFIX = ".mrc2movie-"
@@ -46,11 +48,13 @@ _TEMPORARY = re.compile(r"tmp\w{8}|\.nfs[0-9a-f]+")
 """The names of files without one, where the file system keeps those until they are closed."""
 _CRASH = ".crash"
 _TURN = ".turn"
-_TURN_CHARACTERS = 4096
+_TURN_BYTES = 4096
+_UNDER_WAY = ".under_way"
+_UNDER_WAY_BYTES = 16 * 2**10
 _REGULAR = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Opens no link, and waits for nobody at a pipe."""
 _HOLDS_DIRECTORIES = {os.stat, os.unlink, os.rename} <= os.supports_dir_fd and os.listdir in os.supports_fd
-_BEAT_SECONDS = 60.0
+_BEAT_SECONDS = 15.0
 _SILENT_SECONDS = 30 * 60.0
 """So long a run elsewhere may give no sign of life, through a network that stalls, before it is taken for dead."""
 
@@ -71,21 +75,24 @@ class Claim:
         attempt: Stands for what is tried, in 16 hexadecimal digits; where native code crashes, `crashes` finds it by
             this. Empty where nobody will ask.
         turn: Of a run that is begun again where it was lost: the claims of the turns before it are no obstacle.
+        source: The input, for those who ask what is under way; None where nobody will ask.
 
     Attributes:
         target: The movie.
         directory: The claim's, where more temporary files may go: it vanishes with what is in it.
         hidden: The unfinished movie, with the target's suffix.
         lost: So many turns of the run were lost while they made the movie.
+        under_way: How far the movie is, where there is an input; what is set is told when the claim is marked.
 
     Raises:
         LeftToAnotherRun: A run that lives is making the movie.
         OutputError: The directory cannot be written, or something else is in the way.
     """
 
-    def __init__(self, target: Path, attempt: str = "", turn: Turn | None = None) -> None:
+    def __init__(self, target: Path, attempt: str = "", turn: Turn | None = None, source: Path | None = None) -> None:
         self.target = target
         self.lost = 0
+        self.under_way = UnderWay.begins(target, source) if source else None
         self._turn = turn
         self.directory = _claimed_directory(target)
         self._stem = f"{Owner.me()}-{next(_serial)}"
@@ -94,6 +101,7 @@ class Claim:
         # which is to happen beside the verifying.
         self._sign = self.beside(".claim")
         self._prepared = target.with_name(f"{_PREFIX}new-{secrets.token_hex(6)}") / self._sign.name
+        self._told = self.beside(_UNDER_WAY)
         self._crash = self.beside(f".{attempt}{_CRASH}") if attempt else None
         self._descriptor: int | None = None
         self._ended = threading.Event()
@@ -107,6 +115,9 @@ class Claim:
             if self._turn:
                 with saying("the movie cannot be written"):
                     self.beside(_TURN).write_text(self._turn.as_text(self.lost), encoding="ascii")
+            if self.under_way:
+                with suppress(OSError):  # a movie can be made without it
+                    self._told.write_bytes(self.under_way.as_bytes())
             self.hidden = self._for_codecs()
             if self._crash:
                 _crash_file.add(self._crash)
@@ -172,6 +183,10 @@ class Claim:
             with suppress(OSError):
                 if self._sign.exists():
                     os.utime(self.directory)
+                    if self.under_way:
+                        with self._told.open("r+b") as file:  # which makes none, should the claim be another's now
+                            file.write(self.under_way.as_bytes())
+                            file.truncate()
 
     def publish(self) -> None:
         """Give the unfinished movie its final name, replacing what was there, and make the name last.
@@ -319,13 +334,31 @@ def lost_turns(target: Path, turn: Turn | None) -> int:
 
 def has_living_claims(directory: Path) -> bool:
     """Whether a run that lives is making a movie of a directory; nothing is touched."""
+    return any(True for _ in _living(directory))
+
+
+def under_way(target: Path) -> UnderWay | None:
+    """How far the run is that is making a movie; None where none is, or it does not tell."""
+    with suppress(OutputError), _found(_claimed_directory(target)) as found:
+        return found.under_way() if found else None
+    return None
+
+
+def under_way_in(directory: Path) -> Iterator[UnderWay]:
+    """What living runs are making in a directory, as far as they tell; nothing is touched."""
+    for found in _living(directory):
+        if told := found.under_way():
+            yield told
+
+
+def _living(directory: Path) -> Iterator["_Found"]:
+    """The claims of living runs in a directory, by their names."""
     with suppress(OSError):
-        for entry in directory.iterdir():
+        for entry in sorted(directory.iterdir()):
             if _CLAIM.fullmatch(entry.name):
                 with suppress(OSError, OutputError), _found(entry) as found:
                     if found and found.living(lambda _: time.time()):
-                        return True
-    return False
+                        yield found
 
 
 def living_owner(target: Path) -> Owner | None:
@@ -403,12 +436,22 @@ class _Found:
 
     def turn(self) -> Turn | None:
         """The turn that made it, if it is a run of turns."""
+        told = self._read(_TURN, _TURN_BYTES)
+        return Turn.of(told.decode("ascii", "replace")) if told is not None else None
+
+    def under_way(self) -> UnderWay | None:
+        """How far the movie is, if the run tells."""
+        told = self._read(_UNDER_WAY, _UNDER_WAY_BYTES)
+        return UnderWay.of(told) if told is not None else None
+
+    def _read(self, suffix: str, at_most: int) -> bytes | None:
+        """What a file of its owner says; None without one."""
         for name in self.names or ():
-            if name.endswith(_TURN) and Owner.of(name):
-                with suppress(OSError, UnicodeDecodeError):
+            if name.endswith(suffix) and Owner.of(name):
+                with suppress(OSError):
                     descriptor = os.open(self._at(name), os.O_RDONLY | _REGULAR, dir_fd=self.descriptor)
-                    with os.fdopen(descriptor, encoding="ascii") as file:
-                        return Turn.of(file.read(_TURN_CHARACTERS))
+                    with os.fdopen(descriptor, "rb") as file:
+                        return file.read(at_most)
         return None
 
     def _last_mark(self) -> float:

@@ -35,6 +35,14 @@ class FileStamp:
         size = sum(status.st_size for status in statuses)
         return cls(path.name, size, max(status.st_mtime_ns for status in statuses))
 
+    @classmethod
+    def if_there(cls, path: Path) -> "FileStamp | None":
+        """The stamp of a file as it is now; None where it cannot be looked at."""
+        try:
+            return cls.of(path)
+        except OSError:
+            return None
+
 
 def files_of(path: Path) -> Sequence[Path]:
     """The file itself, or all files of a directory and below; raises OSError."""

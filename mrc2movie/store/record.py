@@ -2,25 +2,25 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from mrc2movie.errors import OutputError, saying
+from mrc2movie.errors import OutputError
 from mrc2movie.picture.quality import Signal
 from mrc2movie.readers.volume import VolumeKind, VoxelSize
 from mrc2movie.store.artifact import Artifact
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim
-from mrc2movie.store.files import FileStamp, make_directory, move_into_place
+from mrc2movie.store.files import FileStamp
+from mrc2movie.store.kept import read_kept, stamp_of, typed, write_kept
 from mrc2movie.store.names import fitting
 from mrc2movie.writers.movie import MovieFacts
 
 _FORMAT = 1
 _SECTIONS_KEPT = 10_000
 """No tilt series or tomogram has as many; the settings tell which ones a longer movie shows."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,19 @@ def source_paths(source: Path, movie: Path) -> tuple[str, ...]:
 
 def record_path(movie: Path) -> Path:
     """Where the record of a movie is kept."""
-    return movie.parent / RECORD_DIRECTORY / fitting(movie.name, ".json")
+    return movie.parent / RECORD_DIRECTORY / record_name(movie.name)
+
+
+def record_name(movie: str) -> str:
+    """What the record of a movie of this name is called."""
+    return fitting(movie, ".json")
+
+
+def record_names(directory: Path) -> Collection[str]:
+    """What is kept of the movies of a directory, by name; none where that cannot be listed."""
+    with suppress(OSError):
+        return set(os.listdir(directory / RECORD_DIRECTORY))  # noqa: PTH208
+    return set()
 
 
 def write_record(claim: Claim, record: Record) -> None:
@@ -169,16 +181,11 @@ def write_record(claim: Claim, record: Record) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    path, hidden = record_path(claim.target), claim.beside(".json")
+    path = record_path(claim.target)
     kept = {field.name: getattr(record, field.name) for field in fields(record)}  # the header may be large: no copy
     kept["sections"] = _in_json(record.sections)
     text = json.dumps({"format": _FORMAT, **kept}, indent=1, default=asdict)
-    if path.parent.is_symlink():
-        raise OutputError(f"{RECORD_DIRECTORY} is a symbolic link, which is never written through", "remove it")
-    with saying(f"its record {path.name} cannot be written"):
-        make_directory(path.parent)
-        hidden.write_text(text + "\n", encoding="ascii")
-    move_into_place(hidden, path, f"its record {path.name}")
+    write_kept(claim, path, text, f"its record {path.name}")
 
 
 def _in_json(sections: Sequence[int]) -> object:
@@ -205,22 +212,19 @@ def refuse_directory_of_another_user(movie: Path) -> None:
 
 def load(movie: Path) -> Made | Unusable | None:
     """What the record of a movie keeps; None where there is no record."""
-    path = record_path(movie)
     try:
-        if os.path.lexists(path) and not path.is_file():  # a pipe would never end
-            return _CANNOT_BE_READ
-        return _made(json.loads(path.read_text(encoding="ascii")))
-    except (FileNotFoundError, NotADirectoryError):
+        return _made(read_kept(record_path(movie)))
+    except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return _CANNOT_BE_READ
 
 
 def all_kept(movie: Path) -> dict[str, Any]:
     """All that the record of a movie keeps, as it stands there; nothing where it cannot be read."""
     try:
-        return _typed(json.loads(record_path(movie).read_text(encoding="ascii")), dict)
-    except (OSError, ValueError, RecursionError):
+        return typed(read_kept(record_path(movie)), dict)
+    except (OSError, ValueError):
         return {}
 
 
@@ -228,29 +232,18 @@ _CANNOT_BE_READ = Unusable("its record cannot be read")
 
 
 def _made(found: object) -> Made | Unusable:
-    kept = _typed(found, dict)
+    kept = typed(found, dict)
     if kept.get("format") != _FORMAT:
         return Unusable("its record is of another version of mrc2movie")
     return Made(
-        source=_stamp(kept.get("source")),
-        source_paths=tuple(_typed(path, str) for path in _typed(kept.get("source_paths", []), list)),
-        movie=_stamp(kept.get("movie")),
-        pictures=tuple(_picture(_typed(picture, dict)) for picture in _typed(kept.get("pictures", []), list)),
-        settings=_typed(kept.get("settings"), dict),
-        sidecars=tuple(map(_stamp, _typed(kept["sidecars"], list))) if "sidecars" in kept else None,
+        source=stamp_of(kept.get("source")),
+        source_paths=tuple(typed(path, str) for path in typed(kept.get("source_paths", []), list)),
+        movie=stamp_of(kept.get("movie")),
+        pictures=tuple(_picture(typed(picture, dict)) for picture in typed(kept.get("pictures", []), list)),
+        settings=typed(kept.get("settings"), dict),
+        sidecars=tuple(map(stamp_of, typed(kept["sidecars"], list))) if "sidecars" in kept else None,
     )
 
 
 def _picture(found: dict[str, object]) -> Artifact:
-    return Artifact(_typed(found.get("option"), str), found.get("value"), _stamp(found.get("file")))
-
-
-def _stamp(found: object) -> FileStamp:
-    kept = _typed(found, dict)
-    return FileStamp(_typed(kept.get("name"), str), _typed(kept.get("size"), int), _typed(kept.get("mtime_ns"), int))
-
-
-def _typed(value: object, kind: type[T]) -> T:
-    if not isinstance(value, kind):
-        raise ValueError
-    return value
+    return Artifact(typed(found.get("option"), str), found.get("value"), stamp_of(found.get("file")))

@@ -10,17 +10,9 @@ from mrc2movie.readers.mrc.extended import MOST_SECTIONS, Metadata
 from mrc2movie.readers.mrc.header import Header
 from mrc2movie.readers.mrc.voxels import MODES, Coding
 from mrc2movie.readers.sidecars import Sidecars, find_sidecars
+from mrc2movie.readers.suffixes import kind_by_name, may_have_sidecars
 from mrc2movie.readers.times import times_of
 from mrc2movie.readers.volume import Description, Optics, Tilts, VolumeKind, VoxelSize
-
-_KIND_OF_SUFFIX: dict[str, VolumeKind] = {
-    ".st": "tilt series",
-    ".ali": "tilt series",
-    ".preali": "tilt series",
-    ".rec": "volume",
-    ".srec": "volume",
-    ".mrcs": "particle stack",
-}
 
 _SIZES_AGREE = 0.01
 """Relative to each other; what programs round is less, and what they bin is more."""
@@ -46,12 +38,11 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         notes.append("a transform: shown as log(1 + amplitude), centred")
     if header.extended_bytes and not extended:
         notes.extend(_why_not_extended(header))
-    suffix_kind = _suffix_kind(path)
+    suffix_kind = kind_by_name(path)
     sources = [extended] if extended else []
     tilts, sidecars = None, Sidecars()
-    # A tomogram shares its stem, and now and then its extended header, with the tilt series that it comes from: the
-    # angles are those of that one.
-    if suffix_kind not in ("volume", "particle stack"):
+    # A tomogram also has, now and then, the extended header of the tilt series that it comes from.
+    if may_have_sidecars(path):
         if 1 < header.nz <= MOST_SECTIONS:
             sidecars = find_sidecars(path, header.nz)
         notes.extend(sidecars.notes)
@@ -86,6 +77,7 @@ def describe(path: Path, container: str, header: Header, there: int, extended: M
         colour=header.layout.coding is Coding.COLOUR,
         notes=tuple(notes),
         warnings=tuple(warnings),
+        missing=header.nz - count,
     )
 
 
@@ -98,11 +90,6 @@ def _why_not_extended(header: Header) -> Iterator[str]:
         )
     elif header.nz > MOST_SECTIONS:
         yield f"the extended header is not read: no tilt series has {header.nz} sections"
-
-
-def _suffix_kind(path: Path) -> VolumeKind | None:
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    return next((_KIND_OF_SUFFIX[suffix] for suffix in reversed(suffixes) if suffix in _KIND_OF_SUFFIX), None)
 
 
 def _tilts(sources: Sequence[Metadata], count: int) -> Tilts | None:

@@ -13,7 +13,7 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.errors import InputError
+from mrc2movie.errors import InputError, NotWhole
 from mrc2movie.readers.mrc.describe import describe
 from mrc2movie.readers.mrc.volume import Head
 from mrc2movie.readers.mrc.voxels import Coding
@@ -48,7 +48,7 @@ class MrczVolume(Volume):
             )
         self._starts = self._walk()
         if not self._starts[1:]:
-            raise InputError(
+            raise NotWhole(
                 f"its header says {header.nz} sections, but not one is whole",
                 "copy it again, or wait until it is written",
             )

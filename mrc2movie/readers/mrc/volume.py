@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.errors import InputError
+from mrc2movie.errors import InputError, NotWhole
 from mrc2movie.readers.foreign import what_is
 from mrc2movie.readers.mrc.describe import describe, with_damage
 from mrc2movie.readers.mrc.extended import Metadata, extended_bytes_wanted, extended_metadata
@@ -41,7 +41,7 @@ def read_head(source: Source, raw: bytes, sign: Sign) -> Head:
         InputError: It is no MRC file; the message says what it is, where that shows.
     """
     if source.size == 0 and not source.damage:
-        raise InputError("is empty", "was it ever written?")
+        raise NotWhole("is empty", "was it ever written?")
     header = _parse(raw, source, sign)
     size = source.size
     extended = source.read(HEADER_BYTES, extended_bytes_wanted(header))
@@ -68,8 +68,8 @@ def _refusal(raw: bytes, source: Source, why: str) -> InputError:
     if foreign := what_is(raw, source.size if source.size_is_known else 0):
         return InputError(f"is no MRC file but {foreign}")
     if source.damage:
-        return InputError(f"holds nothing to show: {source.damage}", "copy it again")
-    return InputError(why, "it is no MRC file, or damaged, or not yet written")
+        return NotWhole(f"holds nothing to show: {source.damage}", "copy it again")
+    return NotWhole(why, "it is no MRC file, or damaged, or not yet written")
 
 
 class MrcVolume(Volume):
