@@ -21,8 +21,8 @@ from mrc2movie.store.names import printable
 from mrc2movie.version import __version__
 
 if TYPE_CHECKING:
+    from mrc2movie.batch.status import DirectoryStatus
     from mrc2movie.info import FileInfo
-    from mrc2movie.pages.status import DirectoryStatus
     from mrc2movie.store.under_way import UnderWay
 
 logger = logging.getLogger("mrc2movie.console")

@@ -126,7 +126,7 @@ def test_the_same_command_again_leaves_its_plan_as_it_is(tmp_path: Path) -> None
     write_mrc(source / "new.mrc", voxels())
     assert run(source, out) == 0
     (plan,) = (out / ".mrc2movie" / "plans").iterdir()
-    assert [Path(found).name for _, found, _ in json.loads(plan.read_text())["files"]] == [
+    assert [Path(found).name for _, found, *_ in json.loads(plan.read_text())["files"]] == [
         *("0.mrc", "1.mrc", "2.mrc", "new.mrc")
     ]
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from mrc2movie.batch.inputs import inputs_in
+from mrc2movie.batch.inputs import as_input, inputs_in
+from mrc2movie.conversion.unchanging import other_files
 from mrc2movie.errors import InputError, NotWhole
 from mrc2movie.options.settings import Settings
-from mrc2movie.readers import open_volume
-from mrc2movie.readers.sidecars import sections_in_mdoc, sidecar_names, sidecar_stamps
+from mrc2movie.readers import open_input
+from mrc2movie.readers.sidecars import sections_in_mdoc, sidecar_names
 from mrc2movie.store.files import FileStamp
 
 Stamps: TypeAlias = tuple[FileStamp, ...]
@@ -91,8 +92,10 @@ class Arrivals:
         """Every input that can be looked at, as it is now."""
         for source in self._sources:
             try:
-                if not source.is_dir():
-                    yield str(source), (FileStamp.of(source), *sidecar_stamps(source))
+                file = as_input(source, self._settings)
+                if file or not source.is_dir():
+                    path = file or source
+                    yield str(path), (FileStamp.of(path), *other_files(path, self._settings))
                     continue
                 for entry, files in inputs_in(source, self._output_directory, self._settings, self.unlisted, Counter()):
                     with suppress(OSError):  # it has just gone, or is a link to nothing
@@ -117,7 +120,7 @@ def _stamps(entry: os.DirEntry[str], files: Mapping[str, os.DirEntry[str]]) -> S
 def why_not_whole(path: Path, settings: Settings) -> str:
     """Why a file is not whole by its header and its mdoc, in words; empty where it is."""
     try:
-        with open_volume(path, settings.mode0) as volume:
+        with open_input(path, settings) as volume:
             description = volume.description
     except NotWhole as error:
         return error.message

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mrc2movie.batch.report import Job, Status
-from mrc2movie.conversion.annotations import annotation_stamps
+from mrc2movie.conversion.unchanging import other_files
 from mrc2movie.errors import InputError, OutputError, about
 from mrc2movie.options.settings import Settings
-from mrc2movie.readers import other_stamps
 from mrc2movie.store.claim import crashes, has_crashes, living_owner
 from mrc2movie.store.files import FileStamp, refuse_directory
 from mrc2movie.store.record import Made, Unusable, load, record_path
@@ -96,8 +95,8 @@ def _why_to_make(job: Job, settings: Settings, found: Made | Unusable | None) ->
     assert found is not None  # or the movie would not be ours
     if isinstance(found, Unusable):
         return found.why
-    sidecars = other_stamps(job.source, settings, job.series) + annotation_stamps(job.source, settings)
-    changed = found.why_not_up_to_date(job.target, job.source, settings.movie_options(), sidecars)
+    others = other_files(job.source, settings, job.series)
+    changed = found.why_not_up_to_date(job.target, job.source, settings.movie_options(), others)
     return changed or why_not_beside(job.target, settings, found) or why_not_for_page(job.target, settings, found)
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 
 from mrc2movie.batch.report import Job
-from mrc2movie.errors import TOO_LITTLE_MEMORY, LeftToAnotherRun, Mrc2movieError, lacks_memory
+from mrc2movie.errors import TOO_LITTLE_MEMORY, LeftToAnotherRun, Mrc2movieError, about, lacks_memory
 from mrc2movie.options.settings import Settings
 from mrc2movie.store.claim import Claim
 from mrc2movie.store.failure import Failure, write_failure
@@ -36,7 +36,8 @@ def leaving_a_record(job: Job, settings: Settings, claim: Claim) -> Iterator[Non
     """Keep what goes wrong in this block for those who ask later, as far as it can be written."""
     stamp = FileStamp.if_there(job.source)  # before it is read: what was tried
     try:
-        yield
+        with about(job.target):
+            yield
     except (CancelledError, LeftToAnotherRun):
         raise
     except Exception as error:

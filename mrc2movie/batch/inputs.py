@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mrc2movie.options.settings import LOG_NAME, Settings
 from mrc2movie.pages.live import PAGE_NAME
-from mrc2movie.readers import is_named_like_input
+from mrc2movie.readers import as_file, is_named_like_input
+from mrc2movie.readers.suffixes import split_name
 from mrc2movie.store.files import entries_of, identity_of
 from mrc2movie.store.record import record_path
 from mrc2movie.writers.beside import recorded_as
@@ -35,6 +36,11 @@ _OTHER_IMAGES = {
     **{".eer": "EER", ".dm3": "DM3", ".dm4": "DM4", ".em": "EM", ".ser": "SER", ".png": "PNG", ".spi": "SPIDER"},
 }
 """Images in other formats, by their suffixes: people who expect movies of them should know why there are none."""
+
+
+def as_input(source: Path, settings: Settings) -> Path | None:
+    """The one file that stands for a directory, which is then not looked into; None for any other path."""
+    return None if settings.pattern or settings.recursive else as_file(source)
 
 
 def inputs_in(
@@ -104,7 +110,7 @@ def _kind_of(name: str, settings: Settings) -> str:
     is_input = fnmatch(name, settings.pattern) if settings.pattern else is_named_like_input(name)
     if is_input:
         return "" if settings.watch is not None and _UNFINISHED.search(name) else _INPUT
-    return "" if settings.pattern else _OTHER_IMAGES.get(Path(name).suffix.lower(), "")
+    return "" if settings.pattern else _OTHER_IMAGES.get(split_name(name)[1], "")
 
 
 def _is_ours(path: Path) -> bool:

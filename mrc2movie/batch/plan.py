@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from mrc2movie.batch.inputs import in_words, inputs_in
+from mrc2movie.batch.inputs import as_input, in_words, inputs_in
 from mrc2movie.batch.report import Job
 from mrc2movie.conversion.annotations import require_annotations
 from mrc2movie.errors import NothingToConvert, UsageError, about
@@ -122,7 +122,7 @@ def _jobs(sources: Sequence[Path], output_directory: Path, settings: Settings) -
         not_listed: dict[Path, str] = {}
         try:
             with about(source):
-                folder = None if settings.pattern or settings.recursive else as_file(source)
+                folder = as_input(source, settings)
                 inputs = [] if folder else _found(source, output_directory, settings, not_listed, others)
         except (UsageError, OSError) as error:
             if len(sources) == 1:
@@ -209,14 +209,14 @@ def _natural(path: Path) -> tuple[list[Words], str]:
     return [_words(part) for part in path.parts], str(path)
 
 
-@lru_cache(4096)  # of the directories, which many files share
+@lru_cache(4096)  # many files share their directories
 def _words(name: str) -> Words:
     return [(0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in re.split(r"(\d+)", name)]
 
 
-def _below(root: Path, path: Path) -> Path:
-    """The path from a directory that it begins with; `Path.relative_to` takes longer than all else in a plan."""
-    return Path(*path.parts[len(root.parts) :])
+def _below(directory: Path, path: Path) -> Path:
+    """The path from a directory with which it begins: `Path.relative_to` would take most of the time of a plan."""
+    return Path(*path.parts[len(directory.parts) :])
 
 
 def _targets(inputs: Mapping[Path, Path], movie_suffix: str, output_directory: Path) -> list[Path]:
@@ -230,9 +230,8 @@ def _targets(inputs: Mapping[Path, Path], movie_suffix: str, output_directory: P
 
     whole = {path: os.path.split(path) for path in inputs}
     names = {path: (directory, stem_of(name)) for path, (directory, name) in whole.items()}
-    records = {
-        directory: record_names(output_directory / directory) for directory in {each for each, _ in whole.values()}
-    }
+    directories = {directory for directory, _ in whole.values()}
+    records = {directory: record_names(output_directory / directory) for directory in directories}
     meeting = set(_meeting(names))
     given: dict[Path, Name] = {}
     for path, long in whole.items():

@@ -28,8 +28,8 @@ _GROUPS = (*MOVIE_GROUPS, "beside the movie")
 """The groups whose options decide whether a movie is up to date; `overwrite` does, too."""
 _ATTEMPTS, _WAIT_SECONDS = 20, 0.05
 
-Entry: TypeAlias = tuple[str, str, str]
-"""A file of a plan: the movie below OUTPUT_DIR, the input, and why it cannot even be tried, if so."""
+Entry: TypeAlias = tuple[str, str, str, str]
+"""A file of a plan: the movie below OUTPUT_DIR, the input, why it cannot even be tried, and which tilt series of it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _leave(jobs: Sequence[Job], sources: Sequence[Path], settings: Settings) -> 
     def text() -> str:
         entries = list(_entries(jobs))
         if not all(are_directories):
-            targets = {target for target, _, _ in entries}
+            targets = {target for target, *_ in entries}
             with suppress(OSError, ValueError):
                 entries += [each for each in _read(path)[1] if each[0] not in targets and os.path.lexists(each[1])]
         return _text(options, entries)
@@ -123,7 +123,8 @@ def _entries(jobs: Sequence[Job]) -> Iterator[Entry]:
         directory, name = os.path.split(job.source)
         if directory not in absolute:
             absolute[directory] = os.path.abspath(directory)  # noqa: PTH100
-        yield "/".join(job.target.parts[depth:]), os.path.join(absolute[directory], name), job.refusal  # noqa: PTH118
+        source = os.path.join(absolute[directory], name)  # noqa: PTH118
+        yield "/".join(job.target.parts[depth:]), source, job.refusal, job.series
 
 
 def _text(options: Mapping[str, object], entries: Sequence[Entry]) -> str:
@@ -142,10 +143,10 @@ def _read(path: Path) -> tuple[dict[str, object], Sequence[Entry]]:
     kept = typed(read_kept(path), dict)
     entries = []
     for found in typed(kept.get("files"), list):
-        target, source, refusal = (typed(each, str) for each in typed(found, list))
+        target, source, refusal, series = (typed(each, str) for each in typed(found, list))
         if ".." in target.split("/") or os.path.isabs(target):  # noqa: PTH117
             raise ValueError
-        entries.append((target, source, refusal))
+        entries.append((target, source, refusal, series))
     if kept.get("format") != _FORMAT:
         raise ValueError
     return typed(kept.get("options"), dict), entries
@@ -158,8 +159,8 @@ def load_plans(output_directory: Path) -> tuple[Sequence[Plan], Sequence[Path]]:
         try:
             options, entries = _read(path)
             jobs = [
-                Job(Path(source), output_directory / target, output_directory, refusal)
-                for target, source, refusal in entries
+                Job(Path(source), output_directory / target, output_directory, refusal, series=series)
+                for target, source, refusal, series in entries
             ]
             settings = Settings(**{**options, "dry_run": True})  # type: ignore[arg-type]
             anew_since = path.stat().st_mtime if settings.overwrite else 0.0

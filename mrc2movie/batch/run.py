@@ -72,9 +72,9 @@ def convert_directory(
     sources = [source] if isinstance(source, (str, Path)) else source
     paths = [Path(each) for each in sources]
     jobs = plan(paths, Path(output_directory), settings)
-    leave_plan(jobs, paths, settings)
     share = share_of(jobs, settings.shard)
     with connected(share, settings) as cluster:
+        leave_plan(jobs, paths, settings)
         return run(share, settings, progress or RunProgress(), cluster)
 
 
@@ -85,13 +85,20 @@ def run(jobs: Sequence[Job], settings: Settings, progress: RunProgress, cluster:
     from the first on.
     """
     begin = time.perf_counter()
-    do = _here if cluster is None else partial(_on, cluster)
-    with page_of_run(jobs, settings, progress) as (progress, problems):
-        unmade = {} if settings.dry_run else _prepare(jobs, settings)
-        outcomes = do(jobs, settings, progress, unmade)
+    directory = jobs[0].output_directory if jobs else None
+    with page_of_run(directory, settings, progress) as (progress, problems):
+        outcomes = do_jobs(jobs, settings, progress, cluster)
     if not settings.dry_run:
         problems += tell_pipelines(outcomes, settings)
     return Report(outcomes, time.perf_counter() - begin, tuple(problems))
+
+
+def do_jobs(
+    jobs: Sequence[Job], settings: Settings, progress: RunProgress, cluster: Cluster | None
+) -> tuple[Outcome, ...]:
+    """Do the jobs, without what tells of them: see `run`."""
+    do = _here if cluster is None else partial(_on, cluster)
+    return do(jobs, settings, progress, {} if settings.dry_run else _prepare(jobs, settings))
 
 
 def _on(
@@ -223,9 +230,8 @@ def _in_order(
     with ThreadPoolExecutor(at_once, thread_name_prefix="mrc2movie file") as files:
         try:
             for position, job in enumerate(jobs):
-                places = _places(
-                    job, settings, directories
-                )  # jobs that would write the same file go one after the other
+                # Jobs that would write the same file go one after the other.
+                places = _places(job, settings, directories)
                 alone = may_crash(job, settings)
                 while (
                     len(under_way) == at_once
@@ -254,7 +260,7 @@ def _places(job: Job, settings: Settings, directories: dict[Path, object]) -> se
     Args:
         job: The job.
         settings: What lies beside it.
-        directories: Gets the identities of those that are there.
+        directories: Gets the identities of directories, so that each is asked for once.
     """
     directory: object = job.target.parent
     if job.target.parent in directories:
@@ -320,7 +326,11 @@ def convert_job(
                 forget_failure(job.target)
             return Outcome(job, decision.status, decision.why)
         _make_directories(job)
-        with about(job.target), Claim(job.target, attempt_of(job, settings), turn, job.source) as claim:
+        with (
+            about(job.target),
+            Claim(job.target, attempt_of(job, settings), turn, job.source) as claim,
+            leaving_a_record(job, settings, claim),
+        ):
             refuse_if_lost(job, claim.lost)
             decision = decide(job, settings)  # again: another run may just have made it
             if decision.status is not Status.PLANNED:
@@ -329,8 +339,7 @@ def convert_job(
                 why = f"{job.target} is, in this directory, the movie that was just made of {other}; rename one input"
                 return Outcome(job, Status.LEFT_ALONE, why)
             logger.debug("%s: begins (%s)", job.source, decision.why)
-            with leaving_a_record(job, settings, claim), about(job.target):
-                conversion = convert_claimed(job.source, claim, settings, workers, progress, decision.found, job.series)
+            conversion = convert_claimed(job.source, claim, settings, workers, progress, decision.found, job.series)
             made[identity_of(job.target)] = job.source
             forget_crashes(job.target)
         record = conversion.record

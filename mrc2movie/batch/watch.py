@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from mrc2movie.batch.arrivals import Arrivals
+from mrc2movie.batch.page import page_of_run
+from mrc2movie.batch.pipeline import tell_pipelines
 from mrc2movie.batch.planned import leave_plan
 from mrc2movie.batch.report import Job, Outcome, Report, RunProgress, Several, Status
-from mrc2movie.batch.run import run
+from mrc2movie.batch.run import do_jobs
+from mrc2movie.batch.scheduler import connected
 from mrc2movie.errors import NothingToConvert, UsageError
 from mrc2movie.options.settings import Settings
 
@@ -51,21 +54,25 @@ class Watch:
         self._output_directory = output_directory
         self._settings = settings
         self._arrivals = Arrivals(sources, output_directory, settings)
-        self._planned: dict[Path, Job] = {}
+        self._planned: Sequence[Job] = ()
         self._outcomes: dict[Path, Outcome] = {}
+        self._of_page: Sequence[str] = ()
+        self._of_pipelines: Sequence[str] = ()
         self._said: set[str] = set()
 
     @property
     def report(self) -> Report:
         """What became last of each file, with those that still wait."""
         waiting = self._waiting
-        outcomes = [outcome for source, outcome in self._outcomes.items() if source not in waiting]
+        paths = {path.absolute() for path in waiting}  # as a scheduler has them
+        outcomes = [each for each in self._outcomes.values() if each.job.source.absolute() not in paths]
         for path, why in waiting.items():
-            job = self._planned.get(path) or Job(path, self._output_directory / path.name, self._output_directory)
-            outcomes.append(Outcome(job, Status.NOT_BEGUN, f"{path}: {why}"))
-        return Report(tuple(outcomes), time.perf_counter() - self._begin)
+            job = Job(path, self._output_directory / path.name, self._output_directory)
+            jobs = [each for each in self._planned if each.source == path] or [job]
+            outcomes += [Outcome(each, Status.NOT_BEGUN, f"{path}: {why}") for each in jobs]
+        return Report(tuple(outcomes), time.perf_counter() - self._begin, (*self._of_page, *self._of_pipelines))
 
-    def run(self, progress: RunProgress) -> Report:
+    def run(self, progress: RunProgress) -> None:
         """Watch until nothing new has arrived for as long as was given, if it was, or the disk is full.
 
         Args:
@@ -75,20 +82,21 @@ class Watch:
         inputs = ", ".join(map(str, self._sources))
         logger.info("watching %s: each file is converted when it has not changed for %g s", inputs, seconds)
         progress = Several((progress, _Outcomes(self._outcomes)))
-        waited: Mapping[Path, str] = {}
-        while True:
-            begin = time.thread_time()
-            arrived = self._arrivals.look()
-            rest = _REST * (time.thread_time() - begin)
-            waiting = self._waiting
-            if arrived or waiting.keys() - waited.keys():
-                self._plan()
-            for path, why in waiting.items():
-                self._warn(f"{path}: waits: {why}")
-            waited = waiting
-            if self._convert(arrived, progress) or self._is_over():
-                return self.report
-            time.sleep(max(seconds / _LOOKS, rest))
+        with page_of_run(self._output_directory, self._settings, progress) as (progress, self._of_page):
+            waited: Mapping[Path, str] = {}
+            while True:
+                begin = time.thread_time()
+                arrived = self._arrivals.look()
+                rest = _REST * (time.thread_time() - begin)
+                waiting = self._waiting
+                if arrived or waiting.keys() - waited.keys():
+                    self._plan()
+                for path, why in waiting.items():
+                    self._warn(f"{path}: waits: {why}")
+                waited = waiting
+                if self._convert(arrived, progress) or self._is_over():
+                    break
+                time.sleep(max(seconds / _LOOKS, rest))
 
     @property
     def _waiting(self) -> Mapping[Path, str]:
@@ -98,29 +106,35 @@ class Watch:
     def _plan(self) -> None:
         """Decide the names of all files that are there: of two that would meet, both must be known."""
         try:
-            jobs = self._find_jobs()
+            self._planned = self._find_jobs()
         except UsageError as error:
-            self._planned = {}
+            self._planned = ()
             if not self._arrivals.unlisted:  # else a disk is away, which is said of each input
                 self._warn(str(error))
         else:
-            self._planned = {job.source: job for job in jobs}
-            leave_plan(jobs, self._sources, self._settings)
+            leave_plan(self._planned, self._sources, self._settings)
 
     def _convert(self, arrived: Collection[Path], progress: RunProgress) -> bool:
         """Convert what has arrived; returns whether the disk is full."""
-        jobs = [job for job in self._planned.values() if job.source in arrived]
-        later = set(arrived) - self._planned.keys()
-        full = False
+        jobs = [job for job in self._planned if job.source in arrived]
+        later = set(arrived) - {job.source for job in jobs}
+        outcomes: Sequence[Outcome] = ()
         if jobs:
-            report = run(jobs, self._settings, progress)
-            progress.run_ends()
-            full = any(outcome.disk_full for outcome in report.outcomes)
+            try:
+                with connected(jobs, self._settings) as cluster:
+                    outcomes = do_jobs(jobs, self._settings, progress, cluster)
+            except UsageError as error:  # the scheduler is away
+                self._warn(str(error))
+                later |= {job.source for job in jobs}
+            else:
+                progress.run_ends()
+                self._of_pipelines = tell_pipelines(tuple(self._outcomes.values()), self._settings)
             # Should the other run die, the movie is made here.
-            later |= {each.job.source for each in report.outcomes if each.status is Status.LEFT_TO_ANOTHER}
+            pairs = zip(jobs, outcomes, strict=False)
+            later |= {job.source for job, outcome in pairs if outcome.status is Status.LEFT_TO_ANOTHER}
         for path in later:
             self._arrivals.again(path)
-        return full
+        return any(outcome.disk_full for outcome in outcomes)
 
     def _is_over(self) -> bool:
         until = self._settings.watch_until
@@ -142,4 +156,4 @@ class _Outcomes(RunProgress):
 
     def job_ends(self, outcome: Outcome) -> None:
         """Keep it, without what was logged."""
-        self._kept[outcome.job.source] = replace(outcome, messages=())
+        self._kept[outcome.job.target] = replace(outcome, messages=())

@@ -15,7 +15,7 @@ from typing import Any
 
 from mrc2movie import console
 from mrc2movie.cli.answers import completion, versions
-from mrc2movie.cli.config import read_config
+from mrc2movie.cli.config import Config, read_config
 from mrc2movie.cli.help import help_text
 from mrc2movie.cli.words import PATHS, actions, in_order, parser
 from mrc2movie.errors import TOO_LITTLE_MEMORY, Mrc2movieError, UsageError, about, lacks_memory, saying
@@ -123,28 +123,33 @@ def _run(words: list[str], signals: Signals) -> int:
             sources = [make_demo(demo)]
     find_jobs = partial(plan_movie if movie else plan, sources, output, settings)
     directory = output.parent if movie else output
-    watch = None if settings.watch is None else Watch(find_jobs, sources, directory, settings)
-    jobs = find_jobs() if watch is None else []
-    share = share_of(jobs, settings.shard)
     log_file = None if settings.dry_run else Path(settings.log or directory / LOG_NAME)
+    if settings.watch is not None:
+        watch = Watch(find_jobs, sources, directory, settings)
+        with console.logging_to(log_file, settings, words):
+            _log_config(config)
+            try:
+                with console.showing_progress(settings, as_json) as progress:
+                    watch.run(progress)
+            finally:  # a signal is its usual end
+                console.show_report(watch.report, settings, log_file)
+        return watch.report.exit_status
+    jobs = find_jobs()
+    share = share_of(jobs, settings.shard)
     with connected(share, settings) as cluster, console.logging_to(log_file, settings, words):
-        if config.path:
-            logging.getLogger("mrc2movie.cli").info("%s", config.in_words())
+        _log_config(config)
         if settings.shard:
             console.show_share(settings.shard, len(share), len(jobs))
-        try:
-            with console.showing_progress(settings, as_json) as progress:
-                if watch is None:
-                    leave_plan(jobs, sources, settings)
-                    report = run(share, settings, progress, cluster)
-                else:
-                    report = watch.run(progress)
-        except Stopped:
-            if watch is not None:  # which has no other end
-                console.show_report(watch.report, settings, log_file)
-            raise
+        leave_plan(jobs, sources, settings)
+        with console.showing_progress(settings, as_json) as progress:
+            report = run(share, settings, progress, cluster)
         console.show_report(report, settings, log_file)
     return report.exit_status
+
+
+def _log_config(config: Config) -> None:
+    if config.path:
+        logging.getLogger("mrc2movie.cli").info("%s", config.in_words())
 
 
 def _required(text: str, name: str) -> Path:
@@ -242,7 +247,7 @@ def _info(files: Sequence[Path], settings: Settings, as_json: bool) -> int:
 
 def _status(output_directory: Path, as_json: bool) -> int:
     require_opencv()
-    from mrc2movie.pages.status import look_at
+    from mrc2movie.batch.status import look_at
 
     found = look_at(output_directory)
     console.show_status(found, as_json)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from mrc2movie.conversion.alike import Alike
-from mrc2movie.conversion.annotations import annotation_stamps, annotations
+from mrc2movie.conversion.annotations import annotations
 from mrc2movie.conversion.bitrate import Fitting
 from mrc2movie.conversion.encode import Movie, make_movie, rendered
 from mrc2movie.conversion.measure import measure, what_is_shown
@@ -63,10 +63,9 @@ def convert_claimed(
     """
     begin = time.perf_counter()
     target = claim.target
-    progress = partial(_tell, claim, Passes(), progress)
     file_path = source if isinstance(source, Path) else None
     path = source if isinstance(source, Path) else source.path
-    drawn_from = annotation_stamps(path, settings)
+    progress = partial(_tell, claim, Passes(), progress)
     with (
         about(path),
         unchanging(source, settings, series) as read_from,
@@ -75,7 +74,6 @@ def convert_claimed(
         ExitStack() as opened,  # closed after the workers have ended: they may still write
         workers,
     ):
-        sidecars = read_from.sidecars + drawn_from
         require_volume(file.description, settings)
         asked, (settings, preset_notes) = settings, settle(settings, file)
         measured = measure(volume, settings, workers, progress)
@@ -126,10 +124,11 @@ def convert_claimed(
             source=read_from.stamp,
             source_paths=source_paths(file_path, target) if file_path else (),
             movie=replace(made, name=target.name),
-            pictures=made_beside + left_beside(found, target, file_path, asked.movie_options(), sidecars, made_beside),
+            pictures=made_beside
+            + left_beside(found, target, file_path, asked.movie_options(), read_from.others, made_beside),
             preset=settings.preset,
             settings=asked.movie_options(),
-            sidecars=sidecars,
+            sidecars=read_from.others,
             header=description.header,
             kind=description.kind,
             shape=description.shape,

@@ -5,19 +5,34 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from mrc2movie.conversion.annotations import annotation_stamps
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
-from mrc2movie.readers import image_stamps, open_input, other_stamps
+from mrc2movie.readers import open_input, other_stamps
 from mrc2movie.readers.array import ArrayVolume
+from mrc2movie.readers.sidecars import sidecar_stamps
 from mrc2movie.store.files import FileStamp, identity_of
+
+
+def other_files(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
+    """The other files that a movie is made of, as they are now: images, sidecars, and what is drawn over sections.
+
+    Raises:
+        OSError: A file of annotations cannot be looked at.
+    """
+    return other_stamps(path, settings, series) + _beside(path, settings)
+
+
+def _beside(path: Path, settings: Settings) -> tuple[FileStamp, ...]:
+    return sidecar_stamps(path) + annotation_stamps(path, settings)
 
 
 class _InMemory:
     """An array, of which there is no file to look at."""
 
-    def __init__(self, volume: ArrayVolume) -> None:
+    def __init__(self, volume: ArrayVolume, settings: Settings) -> None:
         self.stamp = FileStamp(volume.path.name, volume.stored_bytes, 0)
-        self.sidecars: tuple[FileStamp, ...] = ()
+        self.others = annotation_stamps(volume.path, settings)
 
     def check(self) -> None:
         """Whether the array was changed is not seen."""
@@ -28,9 +43,9 @@ class _Read:
 
     def __init__(self, path: Path, settings: Settings, series: str) -> None:
         self._path = path
-        self._images_now = partial(image_stamps, path, settings, series)
+        self._images_now = partial(other_stamps, path, settings, series)
         self._images = self._images_now()
-        self.sidecars = other_stamps(path, settings, series)
+        self.others = self._images + _beside(path, settings)
         self._file, self.stamp, self._changed_ns = _file_as_it_is(path)
 
     def check(self) -> None:
@@ -69,7 +84,7 @@ def _file_as_it_is(path: Path) -> tuple[tuple[int, int], FileStamp, int]:
 def unchanging(path: Path | ArrayVolume, settings: Settings, series: str) -> Iterator[_Read | _InMemory]:
     """Say of a file that could not be read well that it has changed meanwhile, if it has."""
     if isinstance(path, ArrayVolume):
-        yield _InMemory(path)
+        yield _InMemory(path, settings)
         return
     try:
         read = _Read(path, settings, series)

@@ -193,6 +193,11 @@ def thumbnail(value: Any) -> object:
     return THUMBNAIL_SIZE if value is True else number(int, 16, 4096, "").parse(value)
 
 
+def watch(value: Any) -> object:
+    """For how many seconds a file must not have changed."""
+    return float(WATCH_SECONDS) if value is True else number(float, 0.1, MOST_SECONDS, "").parse(value)
+
+
 def shard(value: Any) -> object:
     """``I/N``, which of so many shares, counted from 1; or ``slurm``."""
     text = str(value)
@@ -200,8 +205,3 @@ def shard(value: Any) -> object:
     if text != "slurm" and not (found and 1 <= int(found[1]) <= int(found[2])):
         raise ValueError(value)
     return text
-
-
-def watch(value: Any) -> object:
-    """For how many seconds a file must not have changed."""
-    return float(WATCH_SECONDS) if value is True else number(float, 0.1, MOST_SECONDS, "").parse(value)

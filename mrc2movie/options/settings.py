@@ -468,12 +468,6 @@ class Settings:
         "largest first; they need this package and the same paths",
         "this machine",
     )
-    overwrite: bool = _option(
-        False,
-        kinds.flag(),
-        "batch",
-        "make every movie anew, and replace files that are not ours, but for volumes: those may be data",
-    )
     watch: float | None = _option(
         None,
         Kind(
@@ -493,6 +487,12 @@ class Settings:
         "batch",
         "with --watch: end when nothing new has arrived for so long",
         "Ctrl-C",
+    )
+    overwrite: bool = _option(
+        False,
+        kinds.flag(),
+        "batch",
+        "make every movie anew, and replace files that are not ours, but for volumes: those may be data",
     )
     dry_run: bool = _option(False, kinds.flag(), "batch", "say what would be done for each file, and touch nothing")
     jobs: int | None = _option(
@@ -550,10 +550,11 @@ class Settings:
             raise UsageError(f"{' and '.join(choosing)} cannot be combined", "give one of them")
         if self.watch_until is not None and self.watch is None:
             raise UsageError("--watch-until is for --watch", "give --watch as well")
-        for other in ("dry_run", "shard", "scheduler"):
-            if self.watch is not None and getattr(self, other):
-                flag = other.replace("_", "-")
-                raise UsageError(f"--watch and --{flag} contradict each other", "give one of them")
+        if self.watch is not None and self.dry_run:
+            raise UsageError("--watch and --dry-run contradict each other", "give one of them")
+        if self.watch is not None and self.shard:
+            what = "--watch and --shard cannot be combined: a directory that grows has no lasting shares"
+            raise UsageError(what, "several runs with --watch make each movie once")
         if self.quiet and self.verbose:
             raise UsageError("--quiet and --verbose contradict each other", "give one of them")
 

@@ -23,8 +23,8 @@ from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compre
 from mrc2movie.readers.mrc import SUFFIXES as MRC_SUFFIXES
 from mrc2movie.readers.mrc import open_mrc
 from mrc2movie.readers.mrc.header import Sign
-from mrc2movie.readers.sidecars import sidecar_stamps
 from mrc2movie.readers.source import InputFile, Source
+from mrc2movie.readers.suffixes import split_name
 from mrc2movie.readers.volume import Volume
 from mrc2movie.store.files import FileStamp
 
@@ -55,20 +55,20 @@ COMPRESSION_SUFFIXES = frozenset([".gz", ".bz2", ".xz", ".zst"])
 
 def stem_of(name: str) -> str:
     """``a`` for ``a.mrc``, ``a.mrc.gz`` and ``a.mrc.mdoc``; ``a.b`` stays, as no file that is read is named so."""
-    plain = _unpacked(name)
-    if plain.suffix.lower() in COLLECTION_SUFFIXES:
-        return stem_of(plain.stem)
-    return plain.stem if plain.suffix.lower() in PLAIN_SUFFIXES else name
+    stem, suffix = split_name(_unpacked(name))
+    if suffix in COLLECTION_SUFFIXES:
+        return stem_of(stem)
+    return stem if suffix in PLAIN_SUFFIXES else name
 
 
 def is_named_like_input(name: str) -> bool:
     """Whether a file of this name is taken from a directory, unless the user gave a pattern."""
-    return _unpacked(name).suffix.lower() in PLAIN_SUFFIXES
+    return split_name(_unpacked(name))[1] in PLAIN_SUFFIXES
 
 
-def _unpacked(name: str) -> Path:
-    plain = Path(name)
-    return Path(plain.stem) if plain.suffix.lower() in COMPRESSION_SUFFIXES else plain
+def _unpacked(name: str) -> str:
+    stem, suffix = split_name(name)
+    return stem if suffix in COMPRESSION_SUFFIXES else name
 
 
 def open_volume(
@@ -132,12 +132,7 @@ def open_input(path: Path, settings: Settings, spool_directory: Path | None = No
 
 
 def other_stamps(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
-    """The other files that tell of an input or are part of it: where one changes, the movie is made anew."""
-    return sidecar_stamps(path) + image_stamps(path, settings, series)
-
-
-def image_stamps(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
-    """The files that hold the images of an input, as they are now; none where it holds them itself."""
+    """The other files that an input consists of, as they are now: where one changes, the movie is made anew."""
     image_dir = Path(settings.image_dir) if settings.image_dir else None
     return stamps_of(path, series, image_dir, settings.iterations, _open_source)
 

@@ -20,8 +20,6 @@ from mrc2movie.readers.times import CLOCK, EXPOSURE, clock_column, detector_rate
 from mrc2movie.readers.volume import Tilts
 from mrc2movie.store.files import FileStamp
 
-_MDOC = ".mdoc"
-_ANGLES = (".rawtlt", ".tlt")
 MDOC_BYTES = 16 * 2**20
 """No ``.mdoc`` file has more."""
 
@@ -45,6 +43,8 @@ _MDOC_FIELDS = (
 )
 _FRAMES = "SubFramePath"
 _MDOC_KEYS = frozenset((_FRAMES, *(key for key, _, _ in _MDOC_FIELDS), "DateTime", "NumSubFrames"))
+_MDOC = ".mdoc"
+_ANGLES = (".rawtlt", ".tlt")
 _INFO = "_info.txt"
 
 
@@ -71,7 +71,7 @@ def find_sidecars(path: Path, sections: int) -> Sidecars:
         sections: How many it has.
     """
     found, other, notes = [], [], []
-    for name in _names(path):
+    for name in _names(path.name):
         is_mdoc = name.endswith(_MDOC)
         text = _text(path.with_name(name), MDOC_BYTES if is_mdoc else _ANGLES_BYTES)
         if text is None:
@@ -93,24 +93,26 @@ def find_sidecars(path: Path, sections: int) -> Sidecars:
     return Sidecars(tuple(found), tuple(other), tuple(notes))
 
 
-def _names(path: Path) -> list[str]:
-    """What the sidecars of a file may be called, the most trusted first."""
-    names = [path.name]
+def _names(name: str) -> Sequence[str]:
+    """What the sidecars of a file of this name may be called, the most trusted first."""
+    names = [name]
     while (stem := Path(names[-1]).stem) != names[-1] and len(names) < 3:  # a.mrc.gz, a.mrc, a
         names.append(stem)
-    rates = [name.removesuffix("_movie") + _INFO for name in names[1:] if name.endswith("_movie")]
-    return [name + _MDOC for name in names] + [name + suffix for suffix in _ANGLES for name in names[1:]] + rates
+    return (
+        *(each + _MDOC for each in names),
+        *(each + suffix for suffix in _ANGLES for each in names[1:]),
+        *(each.removesuffix("_movie") + _INFO for each in names[1:] if each.endswith("_movie")),
+    )
 
 
-@lru_cache(2**16)
+@lru_cache(2**16)  # a watch asks again and again
 def sidecar_names(name: str) -> Sequence[str]:
-    """What the files may be called that are about the sections of a file of this name; none of some kinds of files."""
-    path = Path(name)
-    return _names(path) if may_have_sidecars(path) else ()
+    """What the files may be called that are about the sections of a file of this name; none for some kinds of files."""
+    return _names(name) if may_have_sidecars(Path(name)) else ()
 
 
 def sidecar_stamps(path: Path) -> tuple[FileStamp, ...]:
-    """The files beside a file that may tell of its sections, as they are now; one that changes may change the movie."""
+    """The files beside a file that may tell of its sections, as they are now."""
     stamps = []
     directory, own = os.path.split(path)
     for name in sidecar_names(own):  # os.path, since this is asked of every file of every run
@@ -126,7 +128,7 @@ def sections_in_mdoc(path: Path) -> int:
     for name in sidecar_names(path.name):
         text = _text(path.with_name(name), MDOC_BYTES) if name.endswith(_MDOC) else None
         if text and (metadata := read_mdoc(name, text)):
-            most = max(most, len(metadata.columns[TILT]))
+            most = max(most, len(metadata.frames))  # none for the frames of a movie, which are told by their number
     return most
 
 

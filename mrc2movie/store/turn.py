@@ -31,7 +31,7 @@ class Turn:
         return json.dumps({"run": self.run, "number": self.number, "lost": lost})
 
     @classmethod
-    def of(cls, text: str) -> "Turn | None":
+    def of(cls, text: bytes) -> "Turn | None":
         """The one that is kept; None where it is none."""
         try:
             kept = json.loads(text)

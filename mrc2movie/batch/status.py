@@ -12,7 +12,6 @@ from mrc2movie.batch.failed import why_failed
 from mrc2movie.batch.planned import Plan, load_plans
 from mrc2movie.batch.report import Job, Status
 from mrc2movie.errors import Mrc2movieError, UsageError
-from mrc2movie.readers.sidecars import sidecar_names, sidecar_stamps
 from mrc2movie.store.claim import RECORD_DIRECTORY, under_way, under_way_in
 from mrc2movie.store.failure import failures_in, load_failure
 from mrc2movie.store.files import FileStamp, directories_below
@@ -212,10 +211,7 @@ def _recorded(movie: Path, made: Made) -> FileStatus | None:
         sources = [source for path in made.source_paths if os.path.lexists(source := movie.parent / path)]
         if not sources:
             return file if is_whole else None
-        # Which images and points a movie has, only a plan tells: what is kept of them is taken as it is.
-        own = sidecar_names(sources[0].name)
-        others = tuple(each for each in made.sidecars or () if each.name not in own)
-        changed = made.why_not_up_to_date(movie, sources[0], made.settings, sidecar_stamps(sources[0]) + others)
+        changed = made.why_not_up_to_date(movie, sources[0], made.settings, made.sidecars or ())
     except (OSError, ValueError):
         return None
     return replace(file, source=sources[0], state=State.LEFT if changed else State.DONE)
