@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from models import FLIPPED, HAS_ORIGIN, Thing, imod
 from movies import coloured_frames, ramp, run, write_mrc
 from numpy.typing import NDArray
 
@@ -159,8 +160,6 @@ VOLUME = (200, 400, 500)
 PLACES = np.column_stack(
     [rng.uniform(low, side - 1, 12) for low, side in zip((0, 0, 60), VOLUME[::-1], strict=True)]
 ).round(2)
-FIRST = np.array([0.5, 0.5, 0])
-"""Where IMOD has the middle of the first voxel."""
 CLASSES = [f"class {1 + number % 3}" for number in range(12)]
 
 
@@ -251,23 +250,6 @@ def table(head: str, places: NDArray[np.float64], mark: str = ",", classes: bool
     return "".join(mark.join(row) + "\n" for row in [[head], *rows])
 
 
-def imod(contours: list[NDArray[Any]], *, flags: int = 1 << 9, extra: bytes = b"", model_flags: int = 0) -> bytes:
-    """A model of one object; the pixel is 0.8 nm."""
-    head = (
-        b"IMODV1.2" + b"model".ljust(128, b"\0") + struct.pack(">3i i I 5i", 0, 0, 0, 1, model_flags, 1, 0, 0, 255, 0)
-    )
-    head = head[: 8 + 164] + struct.pack(
-        ">6f 3i f i f i i 3f", *[0, 0, 0, 1, 1, 1], 0, 0, 0, 3.0, 0, 0.8, -9, 0, 0, 0, 0
-    )
-    assert len(head) == 240
-    thing = b"OBJT" + b"class 1".ljust(64, b"\0") + bytes(64)
-    thing += struct.pack(">i I i i 3f i 8B i i", len(contours), flags, 0, 0, 0.0, 1.0, 0.5, 6, *[0] * 8, 0, 0)
-    assert len(thing) == 180
-    for contour in contours:
-        thing += b"CONT" + struct.pack(">i I i i", len(contour), 0, 0, 0) + contour.astype(">f4").tobytes()
-    return head + thing + extra + b"IEOF"
-
-
 FORMATS: dict[str, tuple[str, Callable[[], str | bytes], bool]] = {
     "RELION 3": ("a.star", relion_3, True),
     "RELION 3, binned": ("a.star", relion_3_binned, True),
@@ -277,7 +259,7 @@ FORMATS: dict[str, tuple[str, Callable[[], str | bytes], bool]] = {
     "EMAN2": ("a_info.json", eman_3d, True),
     "EMAN2 before 2018": ("a_info.json", lambda: json.dumps({"boxes_3d": [[*p, "x"] for p in PLACES.tolist()]}), False),
     "portal": ("a.ndjson", portal, False),
-    "IMOD": ("a.mod", lambda: imod([PLACES + FIRST]), False),
+    "IMOD": ("a.mod", lambda: imod(Thing([PLACES], name="class 1", radius=6), pixel=(0.8, -9)), False),
     "csv": ("a.csv", lambda: table("x,y,z,particle_type", PLACES), True),
     "csv of Å": ("a.csv", lambda: table("x_angstrom;y_angstrom;z_angstrom;class", 8 * PLACES, ";"), True),
     "csv of napari": ("a.csv", lambda: table("axis-0,axis-1,axis-2", PLACES[:, ::-1], classes=False), False),
@@ -322,20 +304,19 @@ def test_boxes_of_two_dimensions_are_their_centres(tmp_path: Path) -> None:
 
 
 def test_a_model_of_a_part_or_of_a_flipped_volume_is_brought_back(tmp_path: Path) -> None:
-    stored = PLACES + FIRST
-    (tmp_path / "flipped.mod").write_bytes(imod([stored[:, [0, 2, 1]]], model_flags=1 << 16))
+    (tmp_path / "flipped.mod").write_bytes(imod(Thing([PLACES]), flags=FLIPPED, order=(0, 2, 1)))
     scale, part = (8.0, 8.0, 8.0), np.array([40.0, 30.0, 20.0])
     reference = np.array([[1, 1, 1], (0, 0, 0), [0] * 3, scale, -part * scale, [0] * 3], ">f4")
     chunk = b"MINX" + struct.pack(">i", 72) + reference.tobytes()
-    (tmp_path / "part.mod").write_bytes(imod([stored - part], extra=chunk, model_flags=1 << 14))
+    (tmp_path / "part.mod").write_bytes(imod(Thing([PLACES - part]), extra=chunk, flags=HAS_ORIGIN))
     for name in ("flipped.mod", "part.mod"):
         points = placed(read_points(tmp_path / name), VOLUME, (8.0, 8.0, 8.0), "auto")
         np.testing.assert_allclose(points.places, PLACES, atol=0.01)
 
 
 def test_points_of_their_own_size_keep_it(tmp_path: Path) -> None:
-    sizes = b"SIZE" + struct.pack(">i 12f", 48, *[3.0, -1.0] * 6)  # a negative one means that of the object
-    (tmp_path / "a.mod").write_bytes(imod([PLACES], extra=sizes))
+    # A negative one means that of the object.
+    (tmp_path / "a.mod").write_bytes(imod(Thing([PLACES], radius=6, sizes=[3.0, -1.0] * 6)))
     assert read_points(tmp_path / "a.mod").diameters.tolist() == [6.0, 12.0] * 6
 
 
@@ -418,7 +399,7 @@ def test_each_tomogram_of_a_batch_gets_its_own(tmp_path: Path, capsys: pytest.Ca
     assert run(tmp_path / "in", tmp_path / "out", *COLOURS, "--points", tmp_path / "picks" / "{name}.coords", "-v") == 0
     log = capsys.readouterr().err
     assert "TS_1.mrc: --points: 1 of 1 are drawn\n" in log
-    assert f"TS_2.mrc: --points: there is no {tmp_path}/picks/TS_2.coords, so none are drawn\n" in log
+    assert f"TS_2.mrc: --points: there is no {tmp_path}/picks/TS_2.coords, so nothing of it is drawn\n" in log
 
 
 def test_several_files_are_several_classes(tmp_path: Path) -> None:

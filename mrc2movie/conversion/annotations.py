@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from mrc2movie.conversion.preparation import Preparation
 from mrc2movie.errors import InputError, UsageError, about
 from mrc2movie.options.settings import Settings
+from mrc2movie.picture.outlines import Outlines, Shape
 from mrc2movie.picture.overlays import PALETTE, Colour, Legend
 from mrc2movie.picture.render import Overlay
 from mrc2movie.picture.selection import Selection
 from mrc2movie.picture.spheres import Spheres
 from mrc2movie.readers import stem_of
 from mrc2movie.readers.annotations.files import NAME, files_for
-from mrc2movie.readers.annotations.placing import Points, placed
+from mrc2movie.readers.annotations.imod import Contour, read_model
+from mrc2movie.readers.annotations.placing import Points, placed, scale_of_model
 from mrc2movie.readers.annotations.points import Picks, read_points
 from mrc2movie.readers.volume import Description
 from mrc2movie.store.files import FileStamp
@@ -48,7 +50,8 @@ class Annotations:
 
 def _patterns(settings: Settings) -> Mapping[str, str]:
     """The files that are asked for, by their option."""
-    return {"--points": settings.points} if settings.points else {}
+    patterns = {"--model": settings.model, "--points": settings.points}
+    return {flag: pattern for flag, pattern in patterns.items() if pattern}
 
 
 def require_annotations(settings: Settings) -> None:
@@ -96,8 +99,14 @@ def annotations(
     warnings: list[str] = []
     overlays: list[Overlay] = []
     legend: list[tuple[str, Colour]] = []
+    name = stem_of(source.name)
+    if settings.model:
+        for path in _found("--model", settings.model, name, warnings):
+            drawn = _model(path, file, selection, prepared, notes)
+            overlays += drawn.overlays
+            legend += drawn.legend
     if settings.points:
-        found = list(_points(settings, stem_of(source.name), file, notes, warnings))
+        found = list(_points(settings, name, file, notes, warnings))
         if found:
             spheres = _spheres(found, settings, file, selection, prepared, notes)
             overlays.append(spheres)
@@ -109,9 +118,8 @@ def _points(
     settings: Settings, name: str, file: Description, notes: list[str], warnings: list[str]
 ) -> Iterator[tuple[str, Points]]:
     """The points of a volume, file by file, each with what their class is called where the file does not tell."""
-    pattern = settings.points
-    assert pattern is not None
-    paths = files_for(pattern, name)
+    assert settings.points is not None
+    paths = _found("--points", settings.points, name, warnings)
     for path in paths:
         of_all = _read(path, FileStamp.of(path))
         picks = of_all.of_volume(name)
@@ -123,8 +131,14 @@ def _points(
             points = placed(picks, file.shape, file.voxel_size_A, settings.point_unit)
         notes += (f"--points: {path.name}: {note}" for note in points.notes)
         yield _feature(path, name) if len(paths) > 1 else "", points
+
+
+def _found(flag: str, pattern: str, name: str, warnings: list[str]) -> Sequence[Path]:
+    """The files of a volume; where there are none that is told."""
+    paths = files_for(pattern, name)
     if not paths:
-        warnings.append(f"--points: there is no {pattern.replace(NAME, name)}, so none are drawn")
+        warnings.append(f"{flag}: there is no {pattern.replace(NAME, name)}, so nothing of it is drawn")
+    return paths
 
 
 def _some(volumes: NDArray[np.str_]) -> str:
@@ -166,7 +180,7 @@ def _spheres(
         classes,
         names.tolist(),
         [PALETTE[place % len(PALETTE)] for place in range(len(names))],
-        (1.0, sizes[1] / sizes[0], (sizes[2] or sizes[0]) / sizes[0]) if sizes else (1.0, 1.0, 1.0),
+        _spacing(file),
         prepared.geometry,
         selection,
     )
@@ -178,3 +192,48 @@ def _spheres(
         told.append(f"{hidden} in what is not shown")
     notes.append(f"--points: {', '.join(told)}")
     return spheres
+
+
+def _spacing(file: Description) -> tuple[float, float, float]:
+    """Of the voxels along (x, y, z), relative to that along x."""
+    if file.voxel_size_A is None:
+        return (1.0, 1.0, 1.0)
+    x, y, z = file.voxel_size_A
+    return (1.0, y / x, (z or x) / x)
+
+
+def _model(path: Path, file: Description, selection: Selection, prepared: Preparation, notes: list[str]) -> Annotations:
+    """What is drawn of a model: lines and cuts of meshes, and over them its scattered points."""
+    model = read_model(path)
+    with about(path):
+        scale, told = scale_of_model(model, file.shape, file.voxel_size_A)
+    shown = [each for each in model.objects if each.is_shown]
+    notes += (f"--model: {path.name}: {note}" for note in told)
+    contours, triangles = sum(len(each.contours) for each in shown), sum(len(each.triangles) for each in shown)
+    notes.append(f"--model: {path.name}: {len(shown)} objects with {contours} contours and {triangles} triangles")
+    shapes = [
+        Shape(
+            [_closed(contour) * scale for contour in each.contours if len(contour.points) and not each.is_scattered],
+            each.triangles * scale,
+            each.colour,
+        )
+        for each in shown
+    ]
+    overlays: list[Overlay] = [Outlines(shapes, prepared.geometry, selection)]
+    for each in shown:
+        points = [contour for contour in each.contours if each.is_scattered and len(contour.points)]
+        if points:
+            radii = np.concatenate([contour.radii_of(each.radius) for contour in points]) * scale[0]
+            places = np.concatenate([contour.points for contour in points]) * scale
+            kinds = np.zeros(len(places), np.intp)
+            overlays.append(
+                Spheres(places, radii, kinds, [""], [each.colour], _spacing(file), prepared.geometry, selection)
+            )
+    legend = [(each.name, each.colour) for each in shown if each.name and (each.contours or len(each.triangles))]
+    return Annotations(tuple(overlays), legend)
+
+
+def _closed(contour: Contour) -> NDArray[np.float64]:
+    """The points of a contour, the first once more behind the last where it is closed."""
+    points = contour.points
+    return points if contour.is_open or len(points) < 3 else np.concatenate([points, points[:1]])

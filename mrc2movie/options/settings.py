@@ -384,6 +384,14 @@ class Settings:
         "centred-voxels or centred-angstrom from the middle, zyx for voxels with z first, or a number: pixels of so "
         "many Angstrom, such as unbinned ones",
     )
+    model: str | None = _option(
+        None,
+        kinds.text("FILE"),
+        "labels",
+        "draw the IMOD model in FILE in the colours of its objects: contours, the cuts of meshes, scattered points as "
+        "spheres; {name} and * as for --points",
+        "none",
+    )
     image_dir: str | None = _option(
         None,
         kinds.text("DIR"),

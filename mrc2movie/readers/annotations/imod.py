@@ -57,7 +57,7 @@ class ModelObject:
     """Contours and meshes of one kind.
 
     Attributes:
-        name: As its file has it, or by its number.
+        name: As its file has it; may be empty.
         colour: Red, green, blue.
         is_shown: Whether it is switched on.
         is_scattered: Whether its points are spheres, and not connected.
@@ -102,9 +102,9 @@ def read_model(path: Path) -> Model:
     with about(path):
         content = content_of(path)
         if content[:8] != b"IMODV1.2":
-            what = "is a model of IMOD in text" if content[:5].lower() == b"imod " else "is no model of IMOD"
-            advice = "imodtrans makes it binary" if "text" in what else "name another file"
-            raise InputError(f"{what}, version 1.2", advice)
+            if content[:5].lower() == b"imod ":
+                raise InputError("is a model of IMOD in text, and not binary", "imodtrans makes it binary")
+            raise InputError("is no model of IMOD of version 1.2", "name another file")
         try:
             return _model(content)
         except (struct.error, ValueError) as error:
@@ -121,7 +121,7 @@ def _model(content: bytes) -> Model:
     defaults_to_open = False
     for kind, start, size in _chunks(content):
         if kind == b"OBJT":
-            objects.append(_object(content, start, len(objects) + 1))
+            objects.append(_object(content, start))
             meshes.append([])
             defaults_to_open = bool(struct.unpack_from(">I", content, start + 132)[0] & _OPEN)
         elif kind == b"CONT" and objects:
@@ -130,12 +130,13 @@ def _model(content: bytes) -> Model:
             objects[-1].contours.append(Contour(_points(content, start + 16, count), is_open))
         elif kind == b"SIZE" and objects and objects[-1].contours:
             contour = objects[-1].contours.pop()
-            radii = np.frombuffer(content, ">f4", len(contour.points), start).astype(np.float64)
+            radii = _floats(content, start, len(contour.points))
+            radii = np.where(np.abs(radii) < _LARGEST, radii, -1)
             objects[-1].contours.append(Contour(contour.points, contour.is_open, radii))
         elif kind == b"MESH" and objects:
             meshes[-1].append(_mesh(content, start))
         elif kind == b"MINX" and size >= 72:
-            numbers = np.frombuffer(content, ">f4", 18, start).astype(np.float64).reshape(6, 3)
+            numbers = _floats(content, start, 18).reshape(6, 3)
             before, scale, now = numbers[1], numbers[3], numbers[4]
             if flags & _HAS_ORIGIN and np.isfinite(numbers).all() and (scale > 0).all():
                 offset = (before - now) / scale  # from the part that was loaded to the whole volume
@@ -182,12 +183,12 @@ def _count(content: bytes, place: int) -> int:
     return int(count)
 
 
-def _object(content: bytes, start: int, number: int) -> ModelObject:
+def _object(content: bytes, start: int) -> ModelObject:
     name = content[start : start + 64].partition(b"\0")[0].decode("latin-1").strip()
     flags, _, _, red, green, blue, radius = struct.unpack_from(">Iii3fi", content, start + 132)
     shown = [round(255 * min(max(part, 0.0), 1.0)) if part == part else 255 for part in (red, green, blue)]
     return ModelObject(
-        name=name or f"object {number}",
+        name=name,
         colour=(shown[0], shown[1], shown[2]),
         is_shown=not flags & _OFF,
         is_scattered=bool(flags & _SCATTERED),
@@ -195,8 +196,13 @@ def _object(content: bytes, start: int, number: int) -> ModelObject:
     )
 
 
+def _floats(content: bytes, start: int, count: int) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):
+        return np.frombuffer(content, ">f4", count, start).astype(np.float64)
+
+
 def _points(content: bytes, start: int, count: int) -> Vertices:
-    points = np.frombuffer(content, ">f4", 3 * count, start).astype(np.float64).reshape(count, 3)
+    points = _floats(content, start, 3 * count).reshape(count, 3)
     if not (np.abs(points) < _LARGEST).all():
         raise ValueError
     return points

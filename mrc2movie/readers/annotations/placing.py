@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError
+from mrc2movie.readers.annotations.imod import Model
 from mrc2movie.readers.annotations.points import Picks, Places, Unit
 from mrc2movie.readers.volume import VoxelSize
 
@@ -80,6 +81,39 @@ def placed(picks: Picks, shape: tuple[int, int, int], voxel_size_A: VoxelSize | 
         int(len(places) - inside.sum()),
         notes,
     )
+
+
+def scale_of_model(
+    model: Model, shape: tuple[int, int, int], voxel_size_A: VoxelSize | None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """How many voxels of the volume a voxel of a model's has, along (x, y, z), and what is to be said of it.
+
+    Args:
+        model: The model.
+        shape: Of the volume: (sections, rows, columns), in file order.
+        voxel_size_A: Of the volume, along (x, y, z), where known.
+
+    Raises:
+        InputError: Nothing of the model lies in the volume.
+    """
+    sizes = _sizes(voxel_size_A)
+    unit = Unit(model.pixel_A)
+    scale = _scale(unit, sizes)
+    vertices = np.concatenate(
+        [
+            np.empty((0, 3)),
+            *(contour.points for each in model.objects for contour in each.contours),
+            *(each.triangles.reshape(-1, 3) for each in model.objects),
+        ]
+    )
+    if len(vertices) and not _inside(vertices * scale, shape).any():
+        raise InputError(
+            f"nothing of the model lies in the volume of {shape[2]} x {shape[1]} x {shape[0]} voxels",
+            "is it of another volume, or --pixel-size needed?",
+        )
+    if scale[0] == 1 or sizes is None:
+        return scale, ()
+    return scale, (f"its coordinates count {unit.in_words}, and the voxels have {sizes[0]:.4g} Å",)
 
 
 def _asked_for(unit: str, of_file: Unit) -> Unit:

@@ -135,12 +135,18 @@ def _text(path: Path) -> str:
 
 def _of_model(path: Path) -> Picks:
     model = read_model(path)
-    parts = [(each, contour) for each in model.objects for contour in each.contours]
+    several = len(model.objects) > 1
+    called = [
+        each.name or (f"object {number}" if several else "") for number, each in enumerate(model.objects, start=1)
+    ]
+    parts = [
+        (each, name, contour) for each, name in zip(model.objects, called, strict=True) for contour in each.contours
+    ]
     if not parts:
         return Picks.of(np.empty((0, 3)))
-    places = np.concatenate([contour.points for _, contour in parts])
-    radii = np.concatenate([contour.radii_of(each.radius) for each, contour in parts])
-    names = [name for each, contour in parts for name in [each.name] * len(contour.points)]
+    places = np.concatenate([contour.points for _, _, contour in parts])
+    radii = np.concatenate([contour.radii_of(each.radius) for each, _, contour in parts])
+    names = [name for _, name, contour in parts for _ in contour.points]
     return Picks.of(places, Unit(model.pixel_A), names, np.where(radii > 0, 2 * radii, np.nan).tolist())
 
 
