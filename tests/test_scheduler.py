@@ -368,6 +368,19 @@ def test_the_log_has_what_workers_log(tmp_path: Path, cluster: Cluster) -> None:
 
 
 @pytest.mark.large
+def test_paths_in_options_are_those_of_the_directory_where_the_run_began(tmp_path: Path, cluster: Cluster) -> None:
+    stacks(tmp_path / "in", 1)
+    (tmp_path / "picks.csv").write_text("x,y,z\n20,10,3\n")
+    cluster.worker()
+    words = ("in", "here", "--points", "picks.csv", "--point-diameter", "10", "--pixel-size", "1")
+    assert installed(*words, cwd=tmp_path).returncode == 0
+    assert installed("in", "there", *words[2:], "--scheduler", cluster.address, cwd=tmp_path).returncode == 0
+    assert installed("in", "plain", cwd=tmp_path).returncode == 0
+    here, there, plain = ((tmp_path / name / "0.avi").read_bytes() for name in ("here", "there", "plain"))
+    assert here == there != plain
+
+
+@pytest.mark.large
 def test_a_run_waits_for_workers_that_come_later(tmp_path: Path, cluster: Cluster) -> None:
     source, out = stacks(tmp_path / "in", 4), tmp_path / "out"
     process = waiting_for_workers(source, out, "--scheduler", cluster.address)

@@ -1,6 +1,8 @@
 """`--shard`: equal shares of the files, which every node finds alone, whatever else it sees."""
 
+import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +142,21 @@ def test_a_share_without_files_is_no_failure(tmp_path: Path, capfd: pytest.Captu
     assert run(source / "0.mrc", tmp_path / "one.avi", "--shard", "2/2") == 0
     assert run(source / "0.mrc", tmp_path / "one.avi", "--shard", "1/2") == 0
     assert (tmp_path / "one.avi").exists()
+
+
+def test_a_share_without_files_leaves_page_and_manifest_to_the_others(tmp_path: Path) -> None:
+    source, out, manifest = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "manifest.json"
+    assert run(source, out, "--shard", "1/3", "--report") == 0
+    before = (out / "index.html").read_bytes()
+    assert run(source, out, "--shard", "3/3", "--report", "--manifest", manifest) == 0
+    assert (out / "index.html").read_bytes() == before
+    assert json.loads(manifest.read_text())["files"] == []
+
+
+def test_series_of_one_file_are_shared_whatever_their_order(tmp_path: Path) -> None:
+    (job,) = jobs_of(tmp_path, [100])
+    jobs = [replace(job, target=tmp_path / f"{name}.avi", series=name) for name in "dbac"]
+    assert [[job.series for job in share_of(jobs, f"{number}/2")] for number in (1, 2)] == [["a", "c"], ["d", "b"]]
 
 
 def test_a_dry_run_shows_the_share(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

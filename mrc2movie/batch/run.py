@@ -111,7 +111,7 @@ def _on(
     """Do the jobs on the workers of a scheduler: each is a task that calls `convert_job`."""
     progress.run_begins(len(jobs), cluster.threads)
     jobs = [_absolute(job) for job in jobs]
-    arriving = cluster.outcomes(jobs, settings, convert_job, files_at_once, unmade)
+    arriving = cluster.outcomes(jobs, settings.with_absolute_paths(), convert_job, files_at_once, unmade)
     return _report(jobs, arriving, cluster.cancel, progress)
 
 

@@ -41,8 +41,12 @@ def shares(jobs: Sequence[Job], count: int) -> Iterator[tuple[int, int]]:
 
 def largest_first(jobs: Sequence[Job]) -> Sequence[tuple[int, int]]:
     """The positions and sizes in bytes of all jobs, the largest first, equal ones by name."""
-    sizes = [_size(job) for job in jobs]
-    return sorted(enumerate(sizes), key=lambda each: (-each[1], str(jobs[each[0]].source)))
+
+    def order(found: tuple[int, int]) -> tuple[int, str, str]:
+        position, size = found
+        return -size, str(jobs[position].source), jobs[position].series
+
+    return sorted(((position, _size(job)) for position, job in enumerate(jobs)), key=order)
 
 
 def numbers_of(shard: str, environment: Mapping[str, str]) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """Every option, declared once: the command line, the API, the validation and the record derive from here."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from mrc2movie.errors import UsageError
@@ -575,6 +576,14 @@ class Settings:
     def with_preset(self, preset: Literal["tilt", "tomogram"]) -> "Settings":
         """The options that were given, with this preset."""
         return Settings(**{**self.given, "preset": preset})  # type: ignore[arg-type]
+
+    def with_absolute_paths(self) -> "Settings":
+        """The same options for a process in another directory; names with wildcards and ``{name}`` are paths, too."""
+        paths = {
+            option.name: getattr(self, option.name) for option in OPTIONS if option.kind.metavar in ("FILE", "DIR")
+        }
+        absolute: dict[str, Any] = {name: str(Path(path).absolute()) for name, path in paths.items() if path}
+        return replace(self, **absolute)
 
     def _from_preset(self) -> Mapping[str, object]:
         """The preset's values for what was not given; no container that cannot hold the codec that was given."""
