@@ -21,7 +21,7 @@ PAGE_NAME = "index.html"
 
 _FIRST_SECONDS = 2.0
 _PAUSE_SECONDS = 10.0
-_SHARE = 50
+_SHARE = 200
 """The page is written anew at most every _PAUSE_SECONDS, and less often where to look takes more than one in _SHARE."""
 
 _HEAD_BYTES = 1000
@@ -67,11 +67,11 @@ class LivePage:
         return self._cards.count
 
     def failed(self, failure: Failure) -> None:
-        """Show a failure from now on; from any thread."""
+        """Show a failure from now on, even if it leaves no record; from any thread."""
         self._failures[failure.movie] = failure
 
     def succeeded(self, movie: Path) -> None:
-        """Show no failure of a movie any more; from any thread."""
+        """Show no failure of a movie any more but what has left a record; from any thread."""
         self._failures.pop(movie, None)
 
     def __enter__(self) -> "LivePage":
@@ -125,10 +125,11 @@ class LivePage:
     def _failures_now(self) -> Sequence[Failure]:
         """Those that earlier runs and others have left, and those of this run."""
         left = {
-            movie: Failure(Path(os.path.normpath(directory / failure.source_path)), movie, failure.why)
+            movie: Failure(source, movie, failure.why.partition(f"{source.name}: ")[2] or failure.why)
             for directory in self._cards.directories
             for failure in failures_in(directory)
             if (movie := directory / failure.movie) not in self._failures
+            for source in (Path(os.path.normpath(directory / failure.source_path)),)
         }
         return (*left.values(), *self._failures.copy().values())
 

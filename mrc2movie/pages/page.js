@@ -650,10 +650,10 @@
     whole.play().catch(() => {}); // it has controls, should the browser not let it begin by itself
   }
 
-  /** The line in the curve where the movie is: it goes there and, mostly, back. */
+  /** The line in the curve where the movie is: it goes there and, mostly, back; one that is held or repeated has none. */
   function showTime(item, video) {
     const [frames, , , rate] = item.frames ?? [];
-    if (!frames || opened !== item) return;
+    if (![item.shown, 2 * item.shown - 2].includes(frames) || opened !== item) return;
     let at = Math.min(frames - 1, Math.floor(video.currentTime * rate));
     if (at >= item.shown) at = Math.max(0, frames - at);
     detailPlot.querySelector(".cursor").setAttribute("d", `M${across(item, at).toFixed(1)} 0V40`);
