@@ -359,7 +359,7 @@ def test_info_that_nobody_reads_ends_quietly(tmp_path: Path) -> None:
 def test_the_demo_is_no_dry_run(tmp_path: Path) -> None:
     result = installed("--demo", tmp_path / "out", "--dry-run")
     assert result.returncode == 2
-    assert "--demo writes what it converts; leave --dry-run out" in result.stderr
+    assert "--demo writes what it converts; leave --dry-run and --watch out" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

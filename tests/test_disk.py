@@ -192,6 +192,7 @@ def test_a_power_loss_at_any_moment_leaves_only_whole_files_under_their_names(tm
     expected = [
         name for stem in "01" for name in (f"{stem}.{way}.json", f"{stem}.png", f"{stem}.contact.png", f"{stem}.{way}")
     ]
+    assert named.pop(0) == next((out / ".mrc2movie" / "plans").iterdir()).name
     assert named == expected
 
 
@@ -318,7 +319,7 @@ def test_a_disk_that_becomes_read_only_fails_the_file(tmp_path: Path) -> None:
 
 def test_an_output_directory_that_vanishes_is_named_and_not_made_again(tmp_path: Path) -> None:
     source, out, mark = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "mark"
-    environment = faulty("fsync", ".mrc2movie-", sleep=1, mark=mark)
+    environment = faulty("fsync", ".avi", sleep=1, mark=mark)
     process = started(source, out, "--jobs", "1", env=environment)
     wait_for(mark, process)
     shutil.rmtree(out)

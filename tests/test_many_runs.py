@@ -85,7 +85,7 @@ def test_eight_runs_of_which_some_are_killed_lose_nothing(tmp_path: Path) -> Non
 
 def test_what_another_run_is_making_is_left_to_it(tmp_path: Path) -> None:
     source, out, mark = stacks(tmp_path / "in", 2), tmp_path / "out", tmp_path / "mark"
-    first = started(source, out, "--jobs", "1", env=faulty("fsync", ".mrc2movie-", sleep=2, mark=mark))
+    first = started(source, out, "--jobs", "1", env=faulty("fsync", ".avi", sleep=2, mark=mark))
     wait_for(mark, first)
     planned = installed(source, out, "--dry-run")
     assert closing_line(planned) == "1 would be converted, 1 left to another run"

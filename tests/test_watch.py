@@ -306,6 +306,17 @@ def test_two_files_that_would_meet_keep_their_suffixes_though_one_comes_later(tm
     assert [path.name for path in out.glob("*.avi")] == ["a.st.avi"]
 
 
+def test_files_that_wait_are_left_for_those_who_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in ("a.mrc", "b.mrc", "c.downloading.mrc"):
+        (source / name).write_bytes(mrc(ramp(3), 1)[:1100])
+    assert run(source, out, "--watch", "0.1", "--watch-until", "0.2") == 1
+    assert capsys.readouterr().err.endswith("\n2 not begun\n")
+    assert run("--status", out) == 0
+    assert capsys.readouterr().out == "0 done, 0 failed, 0 under way, 2 left\n"
+
+
 def test_a_directory_that_is_away_for_a_moment_does_not_end_the_watch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

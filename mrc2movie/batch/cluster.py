@@ -199,6 +199,8 @@ class Cluster:
                 return None
             why = error
         except Exception as error:
+            if task.status != "error":  # it is done, and nobody can hand out its result
+                raise _SchedulerGone from error
             why = error
         return Outcome(job, Status.FAILED, f"{job.source}: no worker could convert it ({why})")
 

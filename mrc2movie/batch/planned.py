@@ -163,7 +163,7 @@ def load_plans(output_directory: Path) -> tuple[Sequence[Plan], Sequence[Path]]:
                 for target, source, refusal, series in entries
             ]
             settings = Settings(**{**options, "dry_run": True})  # type: ignore[arg-type]
-            anew_since = path.stat().st_mtime if settings.overwrite else 0.0
+            anew_since = path.stat().st_mtime_ns / 1e9 if settings.overwrite else 0.0
             plans.append(Plan(jobs, replace(settings, overwrite=False), anew_since))
         except (UsageError, OSError, ValueError, TypeError):  # of options that this version does not have, too
             unread.append(path)
