@@ -8,10 +8,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
+from urllib.parse import urlsplit
 
 import pytest
 from faults import installed, started
@@ -162,7 +164,9 @@ def trickling() -> Iterator[str]:
                 connection, _ = listening.accept()
                 with connection:
                     try:
-                        while not ended.wait(0.05):
+                        for _ in range(200):
+                            if ended.wait(0.05):
+                                break
                             connection.sendall(b"H")
                     except OSError:
                         continue
@@ -185,6 +189,18 @@ def test_an_answer_that_trickles_has_no_more_time(
         assert run(source, tmp_path / "out", "--callback", url) == 1
     assert time.monotonic() - begin < 10
     assert "no answer within 0.3 s" in capsys.readouterr().err
+
+
+def test_a_connection_that_opens_when_the_time_is_up_is_cut_off() -> None:
+    begin = time.monotonic()
+    with trickling() as url:
+        connection = HTTPConnection(urlsplit(url).netloc)
+        with pytest.raises(TimeoutError), closing(connection), callback._Deadline(0.05) as deadline:
+            deadline.watch(connection)
+            time.sleep(0.2)
+            connection.request("GET", "/")
+            connection.getresponse()
+    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.usefixtures("quick")

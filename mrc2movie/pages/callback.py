@@ -25,6 +25,7 @@ logger = logging.getLogger("mrc2movie.pages.callback")
 logger.addHandler(logging.NullHandler())  # the caller adds another to this one, or to "mrc2movie"
 
 ATTEMPT_SECONDS = 10.0
+_CUT_OFF_SECONDS = 0.05
 PAUSES_SECONDS = (1.0, 2.0, 4.0)
 """Before the second attempt, the third and the last."""
 
@@ -148,7 +149,8 @@ class _Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._timer = threading.Timer(seconds, self._cut_off)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._cut_off, name="mrc2movie deadline")
         self._connections: list[HTTPConnection] = []
         self._up = False
 
@@ -158,20 +160,25 @@ class _Deadline:
         return connection
 
     def _cut_off(self) -> None:
+        if self._ended.wait(self._seconds):
+            return
         self._up = True
-        for connection in self._connections:
-            with suppress(OSError, AttributeError):  # it is closed, or was never open
-                connection.sock.shutdown(socket.SHUT_RDWR)
+        while True:  # one that was not open yet when the time was up opens now
+            for connection in tuple(self._connections):
+                with suppress(OSError, AttributeError):  # it is closed, or not open
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+            if self._ended.wait(_CUT_OFF_SECONDS):
+                return
 
     def __enter__(self) -> "_Deadline":
-        self._timer.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
-        self._timer.join()
+        self._ended.set()
+        self._thread.join()
         if isinstance(error, Exception) and (self._up or _timed_out(error)):
             raise TimeoutError(f"no answer within {self._seconds:g} s") from error
 
