@@ -4,10 +4,11 @@ import heapq
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, wait
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import cv2
 
@@ -15,29 +16,37 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _AHEAD = 2
-"""Items under way or waiting for each worker: one in work, one ready, so that no worker ever idles."""
+"""Pieces of work of a file under way or waiting for each processor: one in work, one ready, so that none idles."""
+
+_THREADS = 3
+"""For each processor: one that works, and those that wait for a disk."""
 
 
 class Workers:
     """A number of worker threads, which all files of a run share; a context manager.
 
+    A thread that waits for a disk gives its processor to another one, see `waiting`: a few more threads than processors
+    may be there, and never do more of them work at once.
+
     Leaving the context drops what has not begun and waits for the rest. Meanwhile OpenCV starts no threads of its own.
 
     Args:
-        count: Threads.
+        count: How many work at once.
 
     Attributes:
-        count: Threads.
+        count: How many work at once.
         cancelled: Whether nothing more is begun.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._queue: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._submitted = threading.Condition(lock)
+        self._processor_free = threading.Condition(lock)
         self._serial = itertools.count()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._working = self._idle = self._returning = 0
         self.cancelled = False
 
     def share(self, rank: int = 0) -> "Share":
@@ -49,47 +58,77 @@ class Workers:
         return Share(self, rank)
 
     def submit(self, rank: int, function: Callable[[], Result]) -> "Future[Result]":
-        """Do a piece of work as soon as a thread is free.
+        """Do a piece of work as soon as a processor is free.
 
         Raises:
             CancelledError: The run is ending.
         """
         future: Future[Result] = Future()
-        with self._changed:
+        with self._submitted:
             if self.cancelled:
                 raise CancelledError
             heapq.heappush(self._queue, (rank, next(self._serial), future, function))
-            if len(self._queue) > self._idle and len(self._threads) < self.count:
-                thread = threading.Thread(target=self._work, name=f"mrc2movie worker {len(self._threads)}")
-                thread.start()
-                self._threads.append(thread)
-            else:
-                self._changed.notify()
+            self._use_free_processor()
         return future
 
+    def _use_free_processor(self) -> None:
+        """Let a thread go on that comes back from waiting, else one begin what is in the queue; under the lock."""
+        free = self.count - self._working
+        if self._returning and free:
+            self._processor_free.notify()
+        elif (wanted := min(len(self._queue), free)) > self._idle and len(self._threads) < _THREADS * self.count:
+            thread = threading.Thread(target=self._work, name=f"mrc2movie worker {len(self._threads)}")
+            thread.start()
+            self._idle += 1
+            self._threads.append(thread)
+        elif wanted:
+            self._submitted.notify()
+
     def _work(self) -> None:
+        _thread.workers = self
         while True:
-            with self._changed:
-                self._idle += 1
-                while not self._queue and not self.cancelled:
-                    self._changed.wait()
+            with self._submitted:
+                while not (self._queue and self._working + self._returning < self.count) and not self.cancelled:
+                    self._submitted.wait()
                 self._idle -= 1
                 if not self._queue:
                     return
                 *_, future, function = heapq.heappop(self._queue)
+                self._working += 1
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function())
                 except BaseException as error:
                     future.set_exception(error)
             del future, function  # they may hold megabytes until the next piece of work arrives
+            with self._submitted:
+                self._working -= 1
+                self._idle += 1
+                if self._returning:
+                    self._use_free_processor()
+
+    def give_processor(self) -> None:
+        """Let another worker thread go on in place of this one."""
+        with self._submitted:
+            self._working -= 1
+            self._use_free_processor()
+
+    def take_processor(self) -> None:
+        """Wait until a processor is free for this worker thread."""
+        with self._submitted:
+            self._returning += 1
+            while self._working == self.count:
+                self._processor_free.wait()
+            self._returning -= 1
+            self._working += 1
+            self._use_free_processor()
 
     def cancel(self) -> None:
         """Drop what has not begun, and begin nothing more; from any thread."""
-        with self._changed:
+        with self._submitted:
             self.cancelled = True
             dropped, self._queue = self._queue, []
-            self._changed.notify_all()
+            self._submitted.notify_all()
         for _, _, future, _ in dropped:
             future.cancel()
 
@@ -106,6 +145,23 @@ class Workers:
                 thread.join()
         finally:
             _opencv_threads.give_back()
+
+
+_thread = threading.local()
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Around what waits for a disk: in a worker thread another piece of work gets the processor meanwhile."""
+    workers: Workers | None = getattr(_thread, "workers", None)
+    if workers is None:
+        yield
+        return
+    workers.give_processor()
+    try:
+        yield
+    finally:
+        workers.take_processor()
 
 
 class Share:
@@ -135,33 +191,36 @@ class Share:
         future.add_done_callback(self._pending.discard)
         return future
 
-    def map(self, make_worker: Callable[[], Callable[[Item], Result]], items: Iterable[Item]) -> Iterator[Result]:
+    def map(
+        self, make_worker: Callable[[], Callable[[Item], Result]], items: Iterable[Item], together: int = 1
+    ) -> Iterator[Result]:
         """Yield the result for each item, in the order of the items.
 
         Args:
-            make_worker: Called once in each thread; gives the function that this thread applies to items, which may
-                own buffers.
+            make_worker: Gives a function of an item, which may own buffers: no two threads call it at once.
             items: Taken one by one, in the calling thread, at most a few ahead of the result that is awaited.
+            together: So many become one piece of work, where one alone hardly takes longer than to hand it over.
 
         Raises:
             CancelledError: The run is ending.
             Exception: What the function raised, in place of the result.
         """
-        thread = threading.local()
+        spare = Spare(make_worker)
 
-        def work(item: Item) -> Result:
-            if not hasattr(thread, "worker"):
-                thread.worker = make_worker()
-            result: Result = thread.worker(item)
-            return result
+        def work(piece: Sequence[Item]) -> list[Result]:
+            worker = spare.take()
+            done = [worker(item) for item in piece]
+            spare.put_back(worker)
+            return done
 
-        results: deque[Future[Result]] = deque()
-        for item in items:
-            results.append(self.start(work, item))
+        items = iter(items)
+        results: deque[Future[list[Result]]] = deque()
+        while piece := tuple(itertools.islice(items, together)):
+            results.append(self.start(work, piece))
             if len(results) == _AHEAD * self.count:
-                yield results.popleft().result()
+                yield from results.popleft().result()
         while results:
-            yield results.popleft().result()
+            yield from results.popleft().result()
 
     def __enter__(self) -> "Share":
         return self
@@ -170,6 +229,29 @@ class Share:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         wait([future for future in list(self._pending) if not future.cancel()])
+
+
+class Spare(Generic[Item]):
+    """What threads use one at a time and one after the other, such as a buffer: made anew only where none is spare.
+
+    Args:
+        make: Makes one.
+    """
+
+    def __init__(self, make: Callable[[], Item]) -> None:
+        self._make = make
+        self._spare: list[Item] = []
+
+    def take(self) -> Item:
+        """One for the calling thread alone."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return self._make()
+
+    def put_back(self, one: Item) -> None:
+        """Leave it to other threads; not after an error."""
+        self._spare.append(one)
 
 
 class _OpenCvThreads:

@@ -6,10 +6,12 @@
    FAULT_AFTER  so many calls (for write: bytes) go well
    FAULT_ERROR  then fails with this errno,
    FAULT_SLEEP  or hangs for so many seconds whatever signals come, as calls to a disk that does not answer do,
+   FAULT_NEXT   or waits until another such call begins, and fails if none does so within so many seconds,
    FAULT_KILL   or kills the process
    FAULT_CRASH  or crashes, as native code does
    FAULT_SHORT  or writes only half of what it is given
    FAULT_ONCE   and then no more
+   FAULT_RATE   for read: so many bytes come a second, one call after the other
    FAULT_MARK   a file that is made when it begins
    FAULT_NFS    a part of the paths of files to which is appended as clients of NFS do: they find the end, and write there
                 a little later
@@ -20,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -32,22 +35,29 @@
 #include <time.h>
 #include <unistd.h>
 
-static atomic_long passed;
+static atomic_long passed, begun;
 static atomic_int broken;
 
 static int fault(const char *call, const char *path, long amount) {
     const char *wanted = getenv("FAULT_CALL"), *match = getenv("FAULT_MATCH"), *after = getenv("FAULT_AFTER");
     if (!wanted || strcmp(wanted, call) || !path || (match && !strstr(path, match))) return 0;
+    long last = atomic_fetch_add(&begun, 1) + 1;
     if (!broken && atomic_fetch_add(&passed, amount) + amount <= (after ? atol(after) : 0)) return 0;
     if (broken && getenv("FAULT_ONCE")) return 0;
     broken = 1;
     const char *mark = getenv("FAULT_MARK"), *sleep = getenv("FAULT_SLEEP"), *error = getenv("FAULT_ERROR");
+    const char *next = getenv("FAULT_NEXT");
     if (mark) syscall(SYS_close, syscall(SYS_openat, AT_FDCWD, mark, O_CREAT | O_WRONLY, 0666));
     if (getenv("FAULT_KILL")) kill(getpid(), SIGKILL);
     if (getenv("FAULT_CRASH")) raise(SIGSEGV);
     if (sleep) {
         struct timespec left = {atol(sleep), fmod(atof(sleep), 1) * 1e9};
         while (nanosleep(&left, &left) && errno == EINTR) {}
+    }
+    for (long left = next ? 1000 * atol(next) : 0; left && begun == last; left--) {
+        struct timespec millisecond = {0, 1000000};
+        nanosleep(&millisecond, NULL);
+        if (left == 1) error = "5";
     }
     if (!error) return 0;
     errno = atoi(error);
@@ -68,6 +78,37 @@ static const char *path_of(int descriptor, char path[4096]) {
 static int fault_on(const char *call, int descriptor, long amount) {
     char path[4096];
     return fault(call, path_of(descriptor, path), amount);
+}
+
+static int matches(int descriptor) {
+    const char *match = getenv("FAULT_MATCH");
+    char path[4096];
+    return path_of(descriptor, path) && (!match || strstr(path, match));
+}
+
+/* Whether reading takes time, so that nothing is there at once. */
+static int is_slow(int descriptor) {
+    const char *call = getenv("FAULT_CALL");
+    if (!call || strcmp(call, "read") || !matches(descriptor)) return 0;
+    return getenv("FAULT_SLEEP") || getenv("FAULT_NEXT") || getenv("FAULT_RATE");
+}
+
+/* A disk that gives so many bytes a second to all who read. */
+static void take_time(int descriptor, ssize_t bytes) {
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+    static struct timespec free_at;
+    const char *rate = getenv("FAULT_RATE");
+    if (!rate || bytes <= 0 || !is_slow(descriptor)) return;
+    struct timespec now, until;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    pthread_mutex_lock(&one);
+    if (now.tv_sec > free_at.tv_sec || (now.tv_sec == free_at.tv_sec && now.tv_nsec > free_at.tv_nsec)) free_at = now;
+    long nanoseconds = free_at.tv_nsec + bytes / atof(rate) * 1e9;
+    free_at.tv_sec += nanoseconds / 1000000000;
+    free_at.tv_nsec = nanoseconds % 1000000000;
+    until = free_at;
+    pthread_mutex_unlock(&one);
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {}
 }
 
 static void note(const char *call, const char *path, const char *to) {
@@ -106,6 +147,13 @@ static int is_appended_to_over_nfs(int descriptor) {
 #define REAL(name) static __typeof__(&name) real; if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 #define ON_DESCRIPTOR(call, amount, type, name, parameters, arguments) \
     type name parameters { REAL(name); if (fault_on(call, descriptor, amount)) return -1; return real arguments; }
+#define READING(name, parameters, flags, arguments) \
+    ssize_t name parameters { REAL(name); \
+        if ((flags & RWF_NOWAIT) && is_slow(descriptor)) { errno = EAGAIN; return -1; } \
+        if (fault_on("read", descriptor, 1)) return -1; \
+        ssize_t done = real arguments; \
+        take_time(descriptor, done); \
+        return done; }
 #define ON_PATH(call, type, failed, name, parameters, arguments) \
     type name parameters { REAL(name); \
         if (fault(call, path, 1) || fault("step", path, 1)) return failed; \
@@ -120,14 +168,12 @@ static int is_appended_to_over_nfs(int descriptor) {
 
 WRITING(write, (int descriptor, const void *data, size_t size), (descriptor, data, size))
 WRITING(pwrite64, (int descriptor, const void *data, size_t size, off64_t offset), (descriptor, data, size, offset))
-ON_DESCRIPTOR("read", 1, ssize_t, read, (int descriptor, void *data, size_t size), (descriptor, data, size))
-ON_DESCRIPTOR("read", 1, ssize_t, pread64, (int descriptor, void *data, size_t size, off64_t offset),
-              (descriptor, data, size, offset))
-ON_DESCRIPTOR("read", 1, ssize_t, preadv64, (int descriptor, const struct iovec *parts, int count, off64_t offset),
-              (descriptor, parts, count, offset))
-ON_DESCRIPTOR("read", 1, ssize_t, preadv64v2,
-              (int descriptor, const struct iovec *parts, int count, off64_t offset, int flags),
-              (descriptor, parts, count, offset, flags))
+READING(read, (int descriptor, void *data, size_t size), 0, (descriptor, data, size))
+READING(pread64, (int descriptor, void *data, size_t size, off64_t offset), 0, (descriptor, data, size, offset))
+READING(preadv64, (int descriptor, const struct iovec *parts, int count, off64_t offset), 0,
+        (descriptor, parts, count, offset))
+READING(preadv64v2, (int descriptor, const struct iovec *parts, int count, off64_t offset, int flags), flags,
+        (descriptor, parts, count, offset, flags))
 ON_PATH("mkdir", int, -1, mkdir, (const char *path, mode_t mode), (path, mode))
 ON_PATH("list", DIR *, NULL, opendir, (const char *path), (path))
 ON_PATH("remove", int, -1, unlink, (const char *path), (path))

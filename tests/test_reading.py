@@ -166,27 +166,3 @@ def test_positioned_reads_have_fallbacks(tmp_path: Path, monkeypatch: pytest.Mon
     source = InputFile(path)
     assert source.read(source.size - 2, 9) == path.read_bytes()[-2:]
     source.close()
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no advice")
-def test_a_file_is_read_ahead_while_sections_are_in_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    voxels = ramp(12, 64, 64)
-    source, size = write_mrc(tmp_path / "in.mrc", voxels), voxels[0].nbytes
-    advised, advice = [], os.posix_fadvise
-    fetched, fetch = [], InputFile.read_into
-
-    def advising(descriptor: int, offset: int, count: int, what: int) -> None:
-        advised.append((offset, count, what))
-        advice(descriptor, offset, count, what)
-
-    def fetching(file: InputFile, offset: int, buffer: memoryview) -> int:
-        if len(buffer) == size:
-            assert (offset, size, os.POSIX_FADV_WILLNEED) in advised
-            fetched.append((len({each for each in advised if each[1] == size}), offset))
-        return fetch(file, offset, buffer)
-
-    monkeypatch.setattr(os, "posix_fadvise", advising)
-    monkeypatch.setattr(InputFile, "read_into", fetching)
-    convert(source, tmp_path / "in.avi", Settings(jobs=1))
-    assert [offset for _, offset in fetched] == 2 * [1024 + size * number for number in range(12)]
-    assert max(known - place for place, (known, _) in enumerate(fetched[:12])) > 1, "known before it is its turn"

@@ -202,12 +202,14 @@ class Movie(Product):
 
     def verify(self) -> None:
         """Flush the closed movie, and open it again to verify both ends."""
-        flushed = self._workers.start(flush_to_disk, self._hidden)
         # Not in this thread: a signal handled while OpenCV parses its arguments would crash the process.
         ends = ({0: self._ends[0]}, {self.facts.frames - 1: self._ends[self._last]})
         verified = [self._workers.start(partial(self.writer.verify, self.facts), end) for end in ends]
-        for each in (*verified, flushed):
-            each.result()
+        try:
+            flush_to_disk(self._hidden)
+        finally:  # what is wrong with the movie says more than that it cannot be flushed
+            for each in verified:
+                each.result()
 
     def abandon(self) -> None:
         """Close the files; the unfinished movie vanishes with the claim."""

@@ -8,7 +8,6 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -99,10 +98,7 @@ class InputFile(Source):
         self._bytes = PositionedFile(self._descriptor)
 
     def at(self, offset: int, count: int) -> Fetch:
-        """A positioned read; the system is asked to begin it now, while the sections before are still in work."""
-        if hasattr(os, "posix_fadvise"):  # not on macOS and Windows
-            with suppress(OSError):  # a file system that cannot read ahead
-                os.posix_fadvise(self._descriptor, offset, count, os.POSIX_FADV_WILLNEED)
+        """A positioned read."""
         return partial(self.read_into, offset)
 
     def read_into(self, offset: int, buffer: memoryview) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.errors import saying
 from mrc2movie.memory import free_memory
+from mrc2movie.workers import waiting
 
 _KEPT_IN_MEMORY = 96 * 2**20
 _MOST_IN_MEMORY = 1100 * 2**20
@@ -39,9 +40,11 @@ class PositionedFile:
         Returns:
             The number of bytes: fewer than wanted at the end of the file.
         """
-        done = 0
-        while done < len(buffer) and (count := self._read_some(offset + done, buffer[done:])):
-            done += count
+        done = self._read_what_is_there(offset, buffer)
+        if done < len(buffer):
+            with waiting():
+                while done < len(buffer) and (count := self._read_some(offset + done, buffer[done:])):
+                    done += count
         return done
 
     def write(self, offset: int, data: memoryview) -> None:
@@ -59,6 +62,12 @@ class PositionedFile:
         if hasattr(os, "posix_fadvise"):
             with suppress(OSError):  # a hint
                 os.posix_fadvise(self._descriptor, max(0, offset), length, os.POSIX_FADV_DONTNEED)
+
+    def _read_what_is_there(self, offset: int, buffer: memoryview) -> int:
+        """As much as the system has in memory, without waiting for the disk; nothing where it cannot tell."""
+        with suppress(OSError, AttributeError):  # some network disks cannot, and macOS and Windows have no such flag
+            return os.preadv(self._descriptor, [buffer], offset, os.RWF_NOWAIT)
+        return 0
 
     def _read_some(self, offset: int, buffer: memoryview) -> int:
         if hasattr(os, "preadv"):
