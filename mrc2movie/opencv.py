@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from mrc2movie.errors import UsageError, lacks_memory
 
@@ -38,6 +37,8 @@ def require_opencv() -> None:
 
 
 def _installed(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # takes 10 ms, and only a broken OpenCV needs it
+
     try:
         return version(name)
     except PackageNotFoundError:

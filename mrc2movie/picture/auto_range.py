@@ -97,6 +97,6 @@ def _without_fill(ascending: NDArray[np.generic]) -> tuple[NDArray[np.generic], 
             continue
         low, high = _at(rest, PERCENTILES[0] / 100, 1 - PERCENTILES[0] / 100)
         gap = low - float(ascending[0]) if rest[-1] == ascending[-1] else float(ascending[-1]) - high
-        if gap > 0.5 * (high - low) and len(np.unique(_thinned(rest))) >= DISTINCT:
+        if gap > 0.5 * (high - low) and np.count_nonzero(np.diff(_thinned(rest))) + 1 >= DISTINCT:
             return rest, count / size
     return ascending, 0.0

@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from operator import iadd
 from typing import Any, TypeAlias
 
 import cv2
@@ -26,7 +27,7 @@ _OPENCV_DTYPES = (np.uint8, np.uint16, np.int16, np.float32)
 _JOINED_AT_ONCE = 1024
 _COUNTED_AT_ONCE = 1 << 19
 _KEPT = 200_000
-_BINS = 1 << 16
+_BINS = (1 << 16) - 2
 _OUTER = 0.005
 _ROUND = 2.0
 """A sample of more than _KEPT voxels is not sorted but counted, in the worker threads: integers of 16 bits value by
@@ -271,7 +272,7 @@ def _counted(
     dtype: np.dtype[Any] = blocks[0].arrays[0].dtype
     values: NDArray[Any]
     if dtype.kind in "iu" and dtype.itemsize <= 2:
-        counts: NDArray[np.int64] = reduce(np.add, spread(_count_integers, blocks))
+        counts: NDArray[np.int64] = reduce(iadd, spread(_count_integers, blocks))
         values = np.arange(len(counts)) + np.iinfo(dtype).min
     else:
         step = max(1, size // _KEPT * 8)
@@ -283,7 +284,7 @@ def _counted(
         inside = grid.values(coarse).clip(minimum, maximum)
         values = np.concatenate([beyond[:below], inside, beyond[below:]])
         counts = np.ones(len(values), np.int64)
-        counts[below : below + len(inside)] = reduce(np.add, binned)
+        counts[below : below + len(inside)] = reduce(iadd, binned)
     up_to = np.cumsum(counts)
     kept = np.where(up_to > 0, (up_to - 1) * (_KEPT - 1) // (size - 1) + 1, 0)
     return np.repeat(values.astype(dtype), np.diff(kept, prepend=0))
@@ -292,9 +293,14 @@ def _counted(
 def _count_integers(block: _Block) -> NDArray[np.int64]:
     """How often each value of a type of 8 or 16 bits occurs, (256,) or (65536,), from the smallest on."""
     values = block.joined()
-    bits = 8 * values.dtype.itemsize
-    counts = np.bincount(values.view(f"u{values.dtype.itemsize}"), minlength=1 << bits)
-    return np.roll(counts, 1 << bits - 1) if values.dtype.kind == "i" else counts
+    counts = _histogram(values.view(f"u{values.dtype.itemsize}"))
+    return np.roll(counts, len(counts) // 2) if values.dtype.kind == "i" else counts
+
+
+def _histogram(values: NDArray[Any]) -> NDArray[np.int64]:
+    """How often each value occurs of (n,) uint8 or uint16, n < 2**24; in half the time of `numpy.bincount`."""
+    bins = 1 << 8 * values.dtype.itemsize
+    return cv2.calcHist([values.reshape(1, -1)], [0], None, [bins], [0, bins]).astype(np.int64).ravel()
 
 
 @dataclass(frozen=True)
@@ -342,9 +348,8 @@ class _Grid:
         if not self.width:
             outside = values[values != self.dtype.type(self.low)]
             return np.array([values.size - outside.size]), outside
-        place = self._places(values)
-        counts = np.bincount(place.astype(np.intp), minlength=_BINS + 2)
-        return counts[1:-1], values[(place < 1) | (place >= _BINS + 1)]
+        place = self._places(values).astype(np.uint16)
+        return _histogram(place)[1:-1], values[(place < 1) | (place > _BINS)]
 
     def _places(self, values: NDArray[np.generic]) -> NDArray[np.floating]:
         """The number of the bin of each value, counted from 1, and a fraction; 0 below them and _BINS + 1 above."""

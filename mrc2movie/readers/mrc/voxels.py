@@ -7,6 +7,7 @@ Modes: MRC2014 and its version 20141 (https://www.ccpem.ac.uk/mrc-format/mrc2014
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -74,7 +75,7 @@ class Layout:
     dtype: np.dtype[np.generic]
     coding: Coding
 
-    @property
+    @cached_property
     def section_bytes(self) -> int:
         """Bytes of a section in the file; a row of 4-bit voxels begins with a byte of its own."""
         if self.coding is Coding.NIBBLES:
