@@ -1,6 +1,5 @@
 """The connection to a Dask scheduler, whose workers need this package, and the same paths to the files."""
 
-import asyncio
 import logging
 import os
 import warnings
@@ -62,6 +61,8 @@ def _silent_distributed() -> Iterator[None]:
 
 def _refuse_what_is_no_scheduler(address: str, flag: str) -> None:
     """Refuse an address where nothing answers, or something else: `Client` would wait for a web server for ever."""
+    import asyncio  # takes 15 ms, and is not for those who have no scheduler
+
     from distributed import Security, rpc
 
     async def kind() -> str:
