@@ -21,9 +21,10 @@ SectionProgress: TypeAlias = Callable[[str, int, int, int], object]
 sections done, that of all, and the bytes of a section as it is stored, unpacked."""
 
 _PIECE_BYTES = 2 * 2**20
+_MOST_TOGETHER = 16
 _PIECES = 4
-"""A piece of work is one section, or as many as have _PIECE_BYTES where each processor gets at least _PIECES pieces:
-handing over takes 0.1 ms, and to convert a megabyte 4 ms."""
+"""A piece of work is one section, or as many as have _PIECE_BYTES, but at most _MOST_TOGETHER, where each processor gets
+at least _PIECES pieces: handing over takes 0.1 ms, and to convert a megabyte 4 ms."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class PreparedSections:
     def _together(self) -> int:
         """How many sections become one piece of work; not so many that a short file leaves processors idle."""
         share = len(self.selection.places) // (_PIECES * self.workers.count)
-        return max(1, min(share, _PIECE_BYTES // self.volume.scratch_bytes))
+        return max(1, min(share, _MOST_TOGETHER, _PIECE_BYTES // self.volume.scratch_bytes))
 
     def _neighbours(self) -> Iterator[tuple[int, Sequence[Section]]]:
         """The prepared sections whose mean each position shows.
