@@ -15,11 +15,12 @@ from mrc2movie.store.files import FileStamp, refuse_directory
 from mrc2movie.store.record import Made, Unusable, load, record_path
 from mrc2movie.version import __version__
 from mrc2movie.writers.beside import (
+    data_of_others,
+    is_directory,
     knows,
     paths_beside,
     recorded_as,
     refuse_input,
-    volume_of_others,
     why_not_beside,
 )
 from mrc2movie.writers.sheet import why_not_for_page
@@ -63,16 +64,16 @@ def decide(job: Job, settings: Settings) -> Decision:
     with about(job.target):
         refuse_input(job.source, job.target, settings)
         for path in (*wanted, record_path(job.target)):
-            if path.suffix != ".zarr":  # which is a directory
+            if not is_directory(path):
                 refuse_directory(path)
         owner = living_owner(job.target) if settings.dry_run else None
     if owner:
         return Decision(Status.LEFT_TO_ANOTHER, owner.in_words)
     found = load(job.target)
     if settings.overwrite:
-        if volume := volume_of_others(job.target, settings):
+        if data := data_of_others(job.target, settings):
             what = "is there without a record and so not ours: it may be data, which even --overwrite leaves alone"
-            return Decision(Status.LEFT_ALONE, f"{volume} {what}; rename it")
+            return Decision(Status.LEFT_ALONE, f"{data} {what}; rename it")
         return Decision(Status.PLANNED, "--overwrite" if os.path.lexists(job.target) else "new", found)
     for path in wanted:
         if os.path.lexists(path) and (why := _why_not_ours(path, job, found)):

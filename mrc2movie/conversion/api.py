@@ -20,7 +20,7 @@ from mrc2movie.store.claim import Claim
 from mrc2movie.store.record import load
 from mrc2movie.workers import Workers
 from mrc2movie.writers import check_codec
-from mrc2movie.writers.beside import refuse_input, volume_of_others
+from mrc2movie.writers.beside import data_of_others, refuse_input
 
 logger = logging.getLogger(__name__)
 logger.addHandler(logging.NullHandler())  # the caller adds another to this one, or to "mrc2movie"
@@ -59,8 +59,8 @@ def convert(
     """
     target = Path(target)
     settings = _settings_for(target, settings)
-    if volume := volume_of_others(target, settings):
-        raise OutputError(f"{volume} is there without a record and so not ours: it may be data", "rename it")
+    if data := data_of_others(target, settings):
+        raise OutputError(f"{data} is there without a record and so not ours: it may be data", "rename it")
     if not isinstance(source, (str, Path)):
         opened: Path | ArrayVolume = ArrayVolume(source, voxel_size_A)
     elif voxel_size_A is None:

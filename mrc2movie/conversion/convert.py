@@ -16,6 +16,7 @@ from mrc2movie.conversion.preparation import render_options, timeline
 from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.conversion.result import Conversion
 from mrc2movie.conversion.sections import SectionProgress
+from mrc2movie.conversion.stacks import StacksBeside, require_stacks
 from mrc2movie.conversion.unchanging import unchanging
 from mrc2movie.conversion.volumes import VolumeBeside, require_volume
 from mrc2movie.errors import about
@@ -76,6 +77,7 @@ def convert_claimed(
     ):
         require_volume(file.description, settings)
         asked, (settings, preset_notes) = settings, settle(settings, file)
+        require_stacks(file.description, settings)
         measured = measure(volume, settings, workers, progress)
         sections, grey_range = measured.sections, measured.grey_range
         description, selection, prepared = sections.description, sections.selection, sections.preparation
@@ -111,10 +113,11 @@ def convert_claimed(
                 fitting = Fitting(settings, len(shown), long_side, sample, partial(open_at, trial), workers)
             for_page = [PagePictures(len(selection.places))] if settings.report else []
             volume_beside = VolumeBeside(sections, settings, grey_range, claim, opened)
-            others = (alike, stills, *for_page, *volume_beside.products)
+            stacks = StacksBeside(sections, settings, claim, opened)
+            others = (alike, stills, *for_page, *volume_beside.products, *stacks.products)
             movie = make_movie(movie_of, fitting, others, sections, options)
             made = FileStamp.of(claim.hidden)
-            beside = [*write_pictures(stills.finished(), claim, settings), *volume_beside.made()]
+            beside = [*write_pictures(stills.finished(), claim, settings), *volume_beside.made(), *stacks.made()]
             beside += [picture for pictures in for_page for picture in pictures.write(claim)]
         read_from.check()
         read = volume.description  # anew: what is wrong with a compressed stream shows at its end
@@ -194,7 +197,9 @@ def check_head(source: Path, settings: Settings, workers: Share, series: str = "
         _along_axis(file, settings, workers, source.parent, lambda stage, done, total, section_bytes: None) as volume,
     ):
         require_volume(file.description, settings)
-        what_is_shown(volume.description, settle(settings, file)[0])
+        settled, _ = settle(settings, file)
+        require_stacks(file.description, settled)
+        what_is_shown(volume.description, settled)
 
 
 def _along_axis(

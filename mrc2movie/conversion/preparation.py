@@ -96,7 +96,7 @@ def preparation(description: Description, settings: Settings) -> Preparation:
         shape = prepared = crop.shape(shape)
     smaller: list[Smaller] = []
     if settings.bin > 1:
-        smaller.append(Bin(settings.bin))
+        smaller.append(Bin(settings.bin, settings.bin_method == "max"))
     if settings.max_size:
         smaller.append(Shrink(settings.max_size))
     down = across = 1.0

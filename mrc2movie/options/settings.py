@@ -280,6 +280,12 @@ class Settings:
         "make the picture N times smaller: each pixel becomes the mean of N x N voxels, and rows and columns at the "
         "end that fill none are left out",
     )
+    bin_method: Literal["mean", "max"] = _option(
+        "mean",
+        kinds.choice("mean", "max"),
+        "picture",
+        "what becomes of the N x N voxels of --bin: their mean, or the largest",
+    )
     lowpass: float | None = _option(
         None,
         kinds.number(float, 0.1, 1_000_000, "ANGSTROM"),
@@ -445,6 +451,34 @@ class Settings:
         "beside the movie",
         "the version of OME-Zarr: 0.5 (Zarr 3) or 0.4 (Zarr 2), for older viewers",
     )
+    stacks: bool = _option(
+        False,
+        kinds.flag(),
+        "beside the movie",
+        "also restack the images shown, before they become grey: MOVIE.stacks is a directory of .mrcs stacks, each "
+        "with a .star and a .npz of what is known of its images, their power spectrum and a sheet of them",
+    )
+    batch_size: int = _option(
+        1000, kinds.number(int, 1, 1_000_000, "N"), "beside the movie", "for --stacks: images of a stack at most"
+    )
+    no_combine: bool = _option(
+        False, kinds.flag(), "beside the movie", "for --stacks: no stack holds images of two files"
+    )
+    max_stacks: int | None = _option(
+        None, kinds.number(int, 1, 1_000_000, "N"), "beside the movie", "for --stacks: so many at most", "all"
+    )
+    normalize_each: bool = _option(
+        False,
+        kinds.flag(),
+        "beside the movie",
+        "for --stacks: each image with mean 0 and standard deviation 1 outside a disc, as RELION extracts particles",
+    )
+    fourier: bool = _option(
+        False,
+        kinds.flag(),
+        "beside the movie",
+        "for --stacks: also each stack in Fourier space, a .npy file of complex64, centred and unitary",
+    )
     report: bool = _option(
         False,
         kinds.flag(),
@@ -567,6 +601,8 @@ class Settings:
         if self.quiet and self.verbose:
             raise UsageError("--quiet and --verbose contradict each other", "give one of them")
 
+        if self.volume == "binned" and self.bin_method == "max":
+            raise UsageError("--volume binned and --bin-method max contradict each other", "give one of them")
         codec, container = choose(self.codec, self.format, self.small)
         object.__setattr__(self, "codec", codec)
         object.__setattr__(self, "format", container)

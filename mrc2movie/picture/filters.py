@@ -85,15 +85,17 @@ class Shrink:
 
 @dataclass(frozen=True)
 class Bin:
-    """Sections made smaller by a whole factor: a pixel is the mean of the voxels that it covers.
+    """Sections made smaller by a whole factor: a pixel is the mean, or the largest, of the voxels that it covers.
 
     Rows and columns at the end that fill no pixel are left out, as IMOD's newstack does.
 
     Attributes:
         factor: Voxels of a pixel in each direction; all of them where there are fewer.
+        largest: Whether a pixel is the largest of its voxels.
     """
 
     factor: int
+    largest: bool = False
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Whole pixels only, and one at least."""
@@ -105,10 +107,12 @@ class Bin:
         return min(self.factor, shape[0]), min(self.factor, shape[1])
 
     def __call__(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Bin: float32, or float64 where the voxels need it."""
+        """Bin: means as float32, or float64 where the voxels need it; the largest as they are."""
         rows, columns = self.shape(section.shape)[:2]
         down, across = self.voxels(section.shape)
         filled = section[: rows * down, : columns * across]
+        if self.largest:
+            return np.asarray(filled.reshape(rows, down, columns, across, *section.shape[2:]).max(axis=(1, 3)))
         return np.asarray(cv2.resize(_precise(filled), (columns, rows), interpolation=cv2.INTER_AREA))
 
 

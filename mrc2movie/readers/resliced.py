@@ -136,6 +136,7 @@ def _turned(description: Description, axis: Literal["x", "y"]) -> Description:
         origin_A=_turned_three(description.origin_A, axis),
         row0_at_bottom=True,
         channels=1,
+        images=None,
         classes=None,
         section_name=None,
         tilts=None,

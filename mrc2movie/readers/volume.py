@@ -1,7 +1,7 @@
 """What every reader gives: a volume whose sections are read one at a time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +83,23 @@ class Optics:
 
 
 @dataclass(frozen=True, eq=False)
+class ImageTable:
+    """What a collection tells of each of its images.
+
+    Attributes:
+        files: Where the images lie.
+        file_of: (sections,) int32, the place of each image's file in `files`.
+        index: (sections,) int64, which image of its file, counted from 0.
+        numbers: (sections,) float64 each, by names that carry the unit, see `collection.NUMBERS`; NaN where not known.
+    """
+
+    files: Sequence[Path]
+    file_of: NDArray[np.int32]
+    index: NDArray[np.int64]
+    numbers: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
 class Classes:
     """The classes of images, such as those of a classification in two dimensions.
 
@@ -115,6 +132,7 @@ class Description:
         storage: How the format keeps it: names and values in words.
         kind: What the sections are, as far as the file tells.
         kind_by_name: Whether its name tells that: headers often tell it wrongly.
+        images: What a collection tells of each section.
         classes: Of the sections, where they are images in classes.
         section_name: What a section is called, where a number does not tell enough.
         channels: So many sections that follow each other are one image, by another detector each.
@@ -139,6 +157,7 @@ class Description:
     pixel_size_told_by: str = ""
     kind: VolumeKind = "image stack"
     kind_by_name: bool = False
+    images: ImageTable | None = field(default=None, repr=False)
     classes: Classes | None = field(default=None, repr=False)
     section_name: Callable[[int], str] | None = field(default=None, repr=False)
     channels: int = 1

@@ -17,7 +17,9 @@ from mrc2movie.writers.stills import PICTURE_SUFFIXES, picture_paths
 _VOLUME_SUFFIXES = tuple(
     f".{kind}.{container}" for kind, container in product(("averaged", "binned"), ("mrc", "mrcz", "zarr"))
 )
+_DIRECTORY_SUFFIXES = {"stacks": ".stacks"}
 _OPTIONS = {suffix: option for option, suffix in PICTURE_SUFFIXES.items()} | dict.fromkeys(_VOLUME_SUFFIXES, "volume")
+_OPTIONS |= {suffix: option for option, suffix in _DIRECTORY_SUFFIXES.items()}
 """The options, by what the names of their files have behind that of the movie."""
 
 
@@ -34,10 +36,39 @@ def volume_value(settings: Settings) -> str:
     return f"{settings.volume}, {settings.volume_format}{version}"
 
 
+def stacks_path(movie: Path, settings: Settings) -> Path | None:
+    """The directory of the stacks that are wanted beside a movie, if any."""
+    return movie.with_name(fitting(movie.stem, _DIRECTORY_SUFFIXES["stacks"])) if settings.stacks else None
+
+
+def _value(option: str, settings: Settings) -> object:
+    """How something beside a movie is made, for the record."""
+    if option == "volume":
+        return volume_value(settings)
+    return stacks_value(settings) if option == "stacks" else getattr(settings, option)
+
+
+def stacks_value(settings: Settings) -> str:
+    """How stacks are made, for the record."""
+    words = [f"{settings.batch_size} images a stack"]
+    words += [name for name in ("no_combine", "normalize_each", "fourier") if getattr(settings, name)]
+    return ", ".join([*words, *([f"{settings.max_stacks} stacks"] if settings.max_stacks else [])])
+
+
+def data_paths(movie: Path, settings: Settings) -> Mapping[str, Path]:
+    """What is wanted beside a movie and may be data of others where it is there already, by the name of its option."""
+    found = {"volume": volume_path(movie, settings), "stacks": stacks_path(movie, settings)}
+    return {option: path for option, path in found.items() if path}
+
+
 def paths_beside(movie: Path, settings: Settings) -> Mapping[str, Path]:
     """All that is wanted beside a movie, by the name of its option."""
-    volume = volume_path(movie, settings)
-    return {**picture_paths(movie, settings), **({"volume": volume} if volume else {})}
+    return {**picture_paths(movie, settings), **data_paths(movie, settings)}
+
+
+def is_directory(path: Path) -> bool:
+    """Whether what is wanted under this name is a directory."""
+    return path.suffix == ".zarr" or path.suffix in _DIRECTORY_SUFFIXES.values()
 
 
 def recorded_as(path: Path) -> Sequence[Made | Unusable]:
@@ -66,8 +97,7 @@ def why_not_beside(movie: Path, settings: Settings, made: Made) -> str | None:
     """
     for option, path in paths_beside(movie, settings).items():
         if path.exists():
-            value = volume_value(settings) if option == "volume" else getattr(settings, option)
-            wanted = Artifact(option, value, FileStamp.of(path))
+            wanted = Artifact(option, _value(option, settings), FileStamp.of(path))
             if wanted in made.pictures or any(
                 wanted in each.pictures for each in recorded_as(path) if isinstance(each, Made)
             ):
@@ -124,7 +154,9 @@ def refuse_input(source: Path, movie: Path, settings: Settings) -> None:
             raise OutputError(f"{path} is the input itself", "name another movie, or take another OUTPUT_DIR")
 
 
-def volume_of_others(movie: Path, settings: Settings) -> Path | None:
-    """What stands where a volume belongs and is known to no record: data, maybe, that must not be lost."""
-    path = volume_path(movie, settings)
-    return path if path and (path.exists() or path.is_symlink()) and not recorded_as(path) else None
+def data_of_others(movie: Path, settings: Settings) -> Path | None:
+    """What stands where a volume or stacks belong and is known to no record: data, maybe, that must not be lost."""
+    for path in data_paths(movie, settings).values():
+        if (path.exists() or path.is_symlink()) and not recorded_as(path):
+            return path
+    return None

@@ -68,8 +68,8 @@ class Stills(Product):
         """Shrink the frames that are wanted; the part is their position, the thumbnail and the cell of the sheet."""
 
         def work(position: int, section: Section, frame: Frame) -> Part:
-            thumbnail = _of_size(frame, self._size) if self._size and position == self._middle else None
-            cell = _of_size(frame, self._side) if position in self._captions else None
+            thumbnail = of_size(frame, self._size) if self._size and position == self._middle else None
+            cell = of_size(frame, self._side) if position in self._captions else None
             return position, thumbnail, cell
 
         return work
@@ -99,7 +99,7 @@ class Stills(Product):
         return pictures
 
 
-def _of_size(frame: Frame, long_side: int) -> Frame:
+def of_size(frame: Frame, long_side: int) -> Frame:
     """The frame with at most so many pixels a side; a small one enlarged by a whole factor, so that it can be seen."""
     large = enlarged(frame, enlargement(frame.shape, _SEEN, long_side))
     return np.asarray(np.rint(Shrink(long_side)(large)), np.uint8)

@@ -13,7 +13,17 @@ from mrc2movie.readers.collections.classes import classes_of
 from mrc2movie.readers.collections.collection import Collection, Finder
 from mrc2movie.readers.collections.open_files import OpenFiles
 from mrc2movie.readers.mrc.extended import MOST_SECTIONS
-from mrc2movie.readers.volume import Description, Load, Optics, Section, SizeLearned, Tilts, Volume, VoxelSize
+from mrc2movie.readers.volume import (
+    Description,
+    ImageTable,
+    Load,
+    Optics,
+    Section,
+    SizeLearned,
+    Tilts,
+    Volume,
+    VoxelSize,
+)
 
 OpenFile = Callable[[Path], Volume]
 
@@ -233,6 +243,7 @@ def _describe(collection: Collection, files: Files, unusable: Mapping[int, Input
         },
         kind=collection.kind,
         kind_by_name=True,
+        images=_images(collection, files),
         classes=classes_of(collection),
         tilts=_tilts(collection),
         optics=_optics(collection),
@@ -240,6 +251,11 @@ def _describe(collection: Collection, files: Files, unusable: Mapping[int, Input
         storage={"collection": f"{collection.storage}, {len(files)} files", **first.storage},
         warnings=(*collection.warnings, *warnings, *size.warnings),
     )
+
+
+def _images(collection: Collection, files: Files) -> ImageTable:
+    paths = [files[place].path if place in files else Path(name) for place, name in enumerate(collection.names)]
+    return ImageTable(paths, collection.file_of, collection.index, collection.numbers)
 
 
 def _dtype(files: Files) -> np.dtype[np.generic]:
