@@ -17,13 +17,15 @@ from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.conversion.result import Conversion
 from mrc2movie.conversion.sections import SectionProgress
 from mrc2movie.conversion.stacks import StacksBeside, require_stacks
+from mrc2movie.conversion.thumbnail import pictures_of
 from mrc2movie.conversion.unchanging import unchanging
+from mrc2movie.conversion.virtual import require_scan, virtual_images
 from mrc2movie.conversion.volumes import VolumeBeside, require_volume
 from mrc2movie.errors import about
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.labels import plan_labels
 from mrc2movie.picture.quality import in_one_line, rounded, signals, tilts_of
-from mrc2movie.readers import open_input
+from mrc2movie.readers import as_scan, open_input
 from mrc2movie.readers.array import ArrayVolume
 from mrc2movie.readers.resliced import ReslicedVolume
 from mrc2movie.readers.volume import Volume
@@ -70,7 +72,7 @@ def convert_claimed(
     with (
         about(path),
         unchanging(source, settings, series) as read_from,
-        open_input(source, settings, claim.directory, series) if isinstance(source, Path) else source as file,
+        _opened(source, settings, claim.directory, series) as file,
         _along_axis(file, settings, workers, claim.directory, progress) as volume,
         ExitStack() as opened,  # closed after the workers have ended: they may still write
         workers,
@@ -78,6 +80,7 @@ def convert_claimed(
         require_volume(file.description, settings)
         asked, (settings, preset_notes) = settings, settle(settings, file)
         require_stacks(file.description, settings)
+        require_scan(file.description, settings)
         measured = measure(volume, settings, workers, progress)
         sections, grey_range = measured.sections, measured.grey_range
         description, selection, prepared = sections.description, sections.selection, sections.preparation
@@ -117,7 +120,9 @@ def convert_claimed(
             others = (alike, stills, *for_page, *volume_beside.products, *stacks.products)
             movie = make_movie(movie_of, fitting, others, sections, options)
             made = FileStamp.of(claim.hidden)
-            beside = [*write_pictures(stills.finished(), claim, settings), *volume_beside.made(), *stacks.made()]
+            beside = [*write_pictures(pictures_of(stills, description, settings), claim, settings)]
+            beside += [*volume_beside.made(), *stacks.made()]
+            beside += virtual_images(file, settings, claim, workers, progress, sections.watch)
             beside += [picture for pictures in for_page for picture in pictures.write(claim)]
         read_from.check()
         read = volume.description  # anew: what is wrong with a compressed stream shows at its end
@@ -185,6 +190,12 @@ def _tell(
     progress(stage, done, total, section_bytes)
 
 
+def _opened(source: Path | ArrayVolume, settings: Settings, directory: Path, series: str) -> Volume:
+    if isinstance(source, Path):
+        return open_input(source, settings, directory, series)
+    return as_scan(source, settings)
+
+
 def check_head(source: Path, settings: Settings, workers: Share, series: str = "") -> None:
     """Refuse what a conversion would refuse by the head of a file, and write nothing.
 
@@ -199,6 +210,7 @@ def check_head(source: Path, settings: Settings, workers: Share, series: str = "
         require_volume(file.description, settings)
         settled, _ = settle(settings, file)
         require_stacks(file.description, settled)
+        require_scan(file.description, settled)
         what_is_shown(volume.description, settled)
 
 

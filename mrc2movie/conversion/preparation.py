@@ -9,7 +9,7 @@ from mrc2movie.options.kinds import slice_of
 from mrc2movie.options.presets import IMAGE_SECONDS
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.deconvolution import Deconvolution
-from mrc2movie.picture.filters import HALF_AMPLITUDE, Bin, Crop, Lowpass, Shrink, Smaller, Step
+from mrc2movie.picture.filters import HALF_AMPLITUDE, Bin, Crop, Lowpass, Scale, Shrink, Smaller, Step
 from mrc2movie.picture.geometry import Geometry
 from mrc2movie.picture.greys import GreyRange
 from mrc2movie.picture.local_contrast import tiles
@@ -123,6 +123,8 @@ def preparation(description: Description, settings: Settings) -> Preparation:
         )
     sizes = description.voxel_size_A and (description.voxel_size_A[0] * across, description.voxel_size_A[1] * down)
     steps: list[Step] = [*([crop] if crop else []), *smaller]
+    if settings.scale in ("log", "sqrt"):
+        steps.append(Scale(settings.scale))
     if settings.deconv:
         steps.append(_deconvolution(settings, description.optics, sizes, notes))
     deviations = (settings.smooth or 0.0, settings.smooth or 0.0)

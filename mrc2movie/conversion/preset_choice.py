@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from mrc2movie.conversion.scale_choice import settle_scale
 from mrc2movie.options.presets import PRESETS, SMOOTH_INSTEAD
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.labelling import is_labelling
@@ -92,15 +93,21 @@ def _are_particles(description: Description) -> bool:
 
 
 def settle(settings: Settings, volume: Volume) -> tuple[Settings, tuple[str, ...]]:
-    """The settings for a file: ``auto`` replaced by the preset that fits, and of a preset what does not fit the file.
+    """The settings for a file: ``auto`` replaced by what fits, and of a preset what does not fit the file.
 
     Args:
         settings: All options. What was given explicitly stays.
         volume: The open file.
 
     Returns:
-        The settings, and what the user may want to know of the choice.
+        The settings, and what the user may want to know of the choices.
     """
+    settings, of_preset = _settle_preset(settings, volume)
+    settings, of_scale = settle_scale(settings, volume)
+    return settings, of_preset + of_scale
+
+
+def _settle_preset(settings: Settings, volume: Volume) -> tuple[Settings, tuple[str, ...]]:
     description = volume.description
     notes: list[str] = []
     instead: Mapping[str, object] = {}

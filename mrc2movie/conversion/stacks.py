@@ -11,7 +11,7 @@ import numpy as np
 from mrc2movie.conversion.sections import PreparedSections
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
-from mrc2movie.picture.filters import Bin
+from mrc2movie.picture.filters import Bin, Crop
 from mrc2movie.readers.volume import Description, ImageTable
 from mrc2movie.store.artifact import HiddenArtifact
 from mrc2movie.store.claim import Claim
@@ -33,6 +33,7 @@ def require_stacks(description: Description, settings: Settings) -> None:
     if settings.stacks and description.colour:
         raise InputError("is in colour, which no stack holds", "leave --stacks out for it")
     changing = [f"--{name.replace('_', '-')}" for name in _CHANGING if getattr(settings, name)]
+    changing += ["--scale"] if settings.scale in ("log", "sqrt") else []
     changing += ["--average"] if settings.average > 1 else []
     if settings.stacks and changing:
         what = f"the stacks would hold images that {' and '.join(changing)} changed, and not those of the file"
@@ -115,7 +116,8 @@ def _plan(sections: PreparedSections, settings: Settings, hidden: Path) -> Plan:
 def _dtype(sections: PreparedSections, settings: Settings) -> np.dtype[np.generic]:
     """That of the file where the images are as they are in it."""
     as_they_are = sections.selection.average == 1 and not settings.normalize_each
-    as_they_are &= all(isinstance(step, Bin) and step.largest for step in sections.preparation.steps)
+    for step in sections.preparation.steps:
+        as_they_are &= isinstance(step, Crop) or (isinstance(step, Bin) and step.largest)
     return stored_type(sections.description.dtype if as_they_are else np.dtype(np.float32), "mrc")
 
 

@@ -22,7 +22,7 @@ from mrc2movie.writers import open_volume_writer
 from mrc2movie.writers.beside import volume_path, volume_value
 from mrc2movie.writers.volume import Grid, VolumeProduct, stored_type
 
-_IMAGES = ("tilt series", "particle stack", "image", "transform")
+_IMAGES = ("tilt series", "particle stack", "image", "transform", "scan")
 """Kinds whose sections do not follow each other in space."""
 
 

@@ -122,6 +122,11 @@ def section_range(value: Any) -> object:
     return first, end
 
 
+def positions(value: Any) -> object:
+    """(columns, rows) of a scan."""
+    return _pair(value, number(int, 1, 65535, ""))
+
+
 _SLICE = re.compile(r"(-?\d{1,10})?:(-?\d{1,10})?")
 
 

@@ -217,6 +217,13 @@ class Settings:
         "mad:K (median -/+ K robust ones) or LOW,HIGH (-50,200); auto leaves out one voxel in a thousand at each end "
         "of noisy data, more where gold stretches them, and shows what is sparse whole",
     )
+    scale: Literal["auto", "linear", "log", "sqrt"] = _option(
+        "auto",
+        kinds.choice("auto", "linear", "log", "sqrt"),
+        "picture",
+        "show voxels as they are (linear), as log(1 + voxel), or as their square root; auto takes log for the patterns "
+        "of a scan where a few per cent of the pixels hold most of the intensity",
+    )
     match_mean: bool = _option(
         False,
         kinds.flag(),
@@ -414,6 +421,20 @@ class Settings:
         "a movie of the iterations of a 2D classification up to that of INPUT (such as run_it025_model.star, "
         "run_it025_classes.mrcs or J5_020_class_averages.mrc): all class averages side by side, each in its place",
     )
+    navigation_shape: tuple[int, int] | None = _option(
+        None,
+        Kind(kinds.positions, "two whole numbers from 1 to 65535", ("X", "Y")),
+        "collections",
+        "the sections are the patterns of a scan of X positions a line and Y lines: --label section writes the "
+        "position, and --virtual makes images of it",
+        "what Direct Electron's _info.txt or Velox's header says",
+    )
+    scan_path: Literal["raster", "serpentine"] = _option(
+        "raster",
+        kinds.choice("raster", "serpentine"),
+        "collections",
+        "for --navigation-shape: every line of the scan runs from left to right, or every second one backward",
+    )
     thumbnail: int | None = _option(
         None,
         Kind(kinds.thumbnail, "a whole number from 16 to 4096", "[SIZE]", alone=str(kinds.THUMBNAIL_SIZE)),
@@ -450,6 +471,13 @@ class Settings:
         kinds.choice("0.5", "0.4"),
         "beside the movie",
         "the version of OME-Zarr: 0.5 (Zarr 3) or 0.4 (Zarr 2), for older viewers",
+    )
+    virtual: bool = _option(
+        False,
+        kinds.flag(),
+        "beside the movie",
+        "of a scan also write virtual images, as MRC and PNG in the directory MOVIE.virtual: the sum, bright field and "
+        "annular dark field with masks from the mean pattern, and the path of the centre of mass",
     )
     stacks: bool = _option(
         False,

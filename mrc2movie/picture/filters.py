@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -114,6 +114,28 @@ class Bin:
         if self.largest:
             return np.asarray(filled.reshape(rows, down, columns, across, *section.shape[2:]).max(axis=(1, 3)))
         return np.asarray(cv2.resize(_precise(filled), (columns, rows), interpolation=cv2.INTER_AREA))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Voxels on another scale, on which what is faint can be seen beside what is bright.
+
+    Attributes:
+        kind: log is log(1 + voxel), sqrt the square root; voxels below 0 become as much lower.
+    """
+
+    kind: Literal["log", "sqrt"]
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Nothing becomes smaller."""
+        return shape
+
+    def __call__(self, section: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Rescale: float32, or float64 where the voxels need it."""
+        precise = _precise(section)
+        size = np.abs(precise)
+        scaled = np.log1p(size, out=size) if self.kind == "log" else np.sqrt(size, out=size)
+        return np.asarray(np.copysign(scaled, precise, out=scaled))
 
 
 HALF_AMPLITUDE = math.sqrt(2 * math.log(2)) / (2 * math.pi)

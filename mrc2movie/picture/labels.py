@@ -245,7 +245,7 @@ def captions_of(
             warnings.append("--label time: it is not known when each section was taken, so none is written")
         elif name == "name":
             lines.append(partial(_same_line, title))
-        elif description.kind in ("tilt series", "particle stack", "volume stack", "transform"):
+        elif description.kind in ("tilt series", "particle stack", "volume stack", "transform", "scan"):
             warnings.append(f"--label depth: a {description.kind} has no depth, so none is written")
         elif size is None or size[2] is None:
             what = f"voxel size{' along z' if size else ''}"

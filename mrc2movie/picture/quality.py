@@ -44,7 +44,7 @@ _GAP = 1.7
 """A gap is a tilt step so many times as large as the steps beside it, which differ by less where tilts follow the
 cosine."""
 
-_UNRELATED = ("particle stack", "volume stack", "transform")
+_UNRELATED = ("particle stack", "volume stack", "transform", "scan")
 """Their sections are no neighbours."""
 
 _NAMED = 12

@@ -1,8 +1,8 @@
 """Readers: one room for each kind of file, told apart by what is in it."""
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compre
 from mrc2movie.readers.mrc import SUFFIXES as MRC_SUFFIXES
 from mrc2movie.readers.mrc import open_mrc
 from mrc2movie.readers.mrc.header import Sign
+from mrc2movie.readers.scans.direct_electron import files_beside
+from mrc2movie.readers.scans.told import with_scan
 from mrc2movie.readers.source import InputFile, Source
 from mrc2movie.readers.suffixes import split_name
 from mrc2movie.readers.volume import Volume
@@ -128,13 +130,37 @@ def _with_classes(volume: Volume) -> Volume:
 def open_input(path: Path, settings: Settings, spool_directory: Path | None = None, series: str = "") -> Volume:
     """Open an input as the settings say; see `open_volume`."""
     image_dir = Path(settings.image_dir) if settings.image_dir else None
-    return open_volume(path, settings.mode0, spool_directory, image_dir, series, settings.iterations)
+    volume = open_volume(path, settings.mode0, spool_directory, image_dir, series, settings.iterations)
+    with about(path), _closed_on_error(volume):
+        return as_scan(volume, settings)
+
+
+def as_scan(volume: Volume, settings: Settings) -> Volume:
+    """A volume that knows where its sections were recorded, where the settings or another file tell.
+
+    Raises:
+        InputError: What they tell contradicts the volume.
+    """
+    return with_scan(volume, settings.navigation_shape, settings.scan_path == "serpentine", _open_source)
+
+
+@contextmanager
+def _closed_on_error(volume: Volume) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        volume.close()
+        raise
 
 
 def other_stamps(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
     """The other files that an input consists of, as they are now: where one changes, the movie is made anew."""
     image_dir = Path(settings.image_dir) if settings.image_dir else None
-    return stamps_of(path, series, image_dir, settings.iterations, _open_source)
+    beside: list[FileStamp] = []
+    for file in files_beside(path):
+        with suppress(OSError):
+            beside.append(FileStamp.of(file))
+    return (*stamps_of(path, series, image_dir, settings.iterations, _open_source), *beside)
 
 
 def as_file(path: Path) -> Path | None:

@@ -139,6 +139,7 @@ def _turned(description: Description, axis: Literal["x", "y"]) -> Description:
         images=None,
         classes=None,
         section_name=None,
+        scan=None,
         tilts=None,
         times=None,
         other_tilts=(),

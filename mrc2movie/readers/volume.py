@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError
+from mrc2movie.readers.scans.scan import Scan
 
 Section: TypeAlias = NDArray[np.generic]
 """(y, x), real, native byte order, row 0 first as in the file; (y, x, 3) uint8 red, green, blue where in colour."""
@@ -19,7 +20,7 @@ Load: TypeAlias = Callable[[NDArray[np.uint8]], Section]
 """Reads and decodes one section in any thread; the section may live in the scratch buffer that is handed over."""
 
 VolumeKind: TypeAlias = Literal[
-    "tilt series", "volume", "volume stack", "particle stack", "image stack", "image", "transform"
+    "tilt series", "volume", "volume stack", "particle stack", "image stack", "image", "transform", "scan"
 ]
 
 
@@ -135,6 +136,8 @@ class Description:
         images: What a collection tells of each section.
         classes: Of the sections, where they are images in classes.
         section_name: What a section is called, where a number does not tell enough.
+        scan: Where the sections were recorded, where they are patterns of a scan.
+        thumbnail_file: An image that shows better what was recorded than one of the sections.
         channels: So many sections that follow each other are one image, by another detector each.
         tilts: Their tilt angles, where known for every section.
         optics: What is known of the microscope.
@@ -160,6 +163,8 @@ class Description:
     images: ImageTable | None = field(default=None, repr=False)
     classes: Classes | None = field(default=None, repr=False)
     section_name: Callable[[int], str] | None = field(default=None, repr=False)
+    scan: Scan | None = None
+    thumbnail_file: Path | None = None
     channels: int = 1
     tilts: Tilts | None = None
     optics: Optics = Optics()

@@ -17,7 +17,7 @@ from mrc2movie.writers.stills import PICTURE_SUFFIXES, picture_paths
 _VOLUME_SUFFIXES = tuple(
     f".{kind}.{container}" for kind, container in product(("averaged", "binned"), ("mrc", "mrcz", "zarr"))
 )
-_DIRECTORY_SUFFIXES = {"stacks": ".stacks"}
+_DIRECTORY_SUFFIXES = {"stacks": ".stacks", "virtual": ".virtual"}
 _OPTIONS = {suffix: option for option, suffix in PICTURE_SUFFIXES.items()} | dict.fromkeys(_VOLUME_SUFFIXES, "volume")
 _OPTIONS |= {suffix: option for option, suffix in _DIRECTORY_SUFFIXES.items()}
 """The options, by what the names of their files have behind that of the movie."""
@@ -41,6 +41,11 @@ def stacks_path(movie: Path, settings: Settings) -> Path | None:
     return movie.with_name(fitting(movie.stem, _DIRECTORY_SUFFIXES["stacks"])) if settings.stacks else None
 
 
+def virtual_path(movie: Path, settings: Settings) -> Path | None:
+    """The directory of the virtual images that are wanted beside a movie, if any."""
+    return movie.with_name(fitting(movie.stem, _DIRECTORY_SUFFIXES["virtual"])) if settings.virtual else None
+
+
 def _value(option: str, settings: Settings) -> object:
     """How something beside a movie is made, for the record."""
     if option == "volume":
@@ -57,7 +62,11 @@ def stacks_value(settings: Settings) -> str:
 
 def data_paths(movie: Path, settings: Settings) -> Mapping[str, Path]:
     """What is wanted beside a movie and may be data of others where it is there already, by the name of its option."""
-    found = {"volume": volume_path(movie, settings), "stacks": stacks_path(movie, settings)}
+    found = {
+        "volume": volume_path(movie, settings),
+        "stacks": stacks_path(movie, settings),
+        "virtual": virtual_path(movie, settings),
+    }
     return {option: path for option, path in found.items() if path}
 
 
@@ -155,7 +164,7 @@ def refuse_input(source: Path, movie: Path, settings: Settings) -> None:
 
 
 def data_of_others(movie: Path, settings: Settings) -> Path | None:
-    """What stands where a volume or stacks belong and is known to no record: data, maybe, that must not be lost."""
+    """What stands where such data belong and is known to no record: data of others, maybe, that must not be lost."""
     for path in data_paths(movie, settings).values():
         if (path.exists() or path.is_symlink()) and not recorded_as(path):
             return path

@@ -21,19 +21,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mrc2movie.errors import saying
+from mrc2movie.picture.plain import plain_picture
 from mrc2movie.picture.render import Frame
 from mrc2movie.picture.sheet import evenly_spaced
 from mrc2movie.readers.volume import ImageTable, Section
 from mrc2movie.store.spool import PositionedFile
 from mrc2movie.writers.mrc import MrcWriter
 from mrc2movie.writers.product import Product, Work
-from mrc2movie.writers.stills import contact_sheet, of_size
+from mrc2movie.writers.stills import contact_sheet, of_size, write_png
 from mrc2movie.writers.volume import Grid, Plane, VoxelStatistics
 
 _BACKGROUND = 0.375
@@ -264,10 +264,10 @@ class _Stack:
             self._path(".star").write_text(_star(self._plan.table, numbers, known, f"{self._name}.mrcs"))
             with self._path(".npz").open("wb") as file:
                 np.savez(file, **_arrays(self._plan.table, numbers, known))
-            _write_png(self._path("_spectrum.png"), spectrum_picture(self._power / self._count))
+            write_png(self._path("_spectrum.png"), spectrum_picture(self._power / self._count))
             cells = {place: cell for place, cell in self._cells.items() if cell is not None}
             sheet = contact_sheet(list(cells.values()), [str(place + 1) for place in cells])
-            _write_png(self._path("_images.png"), sheet)
+            write_png(self._path("_images.png"), sheet)
 
     def release(self) -> None:
         """Close the files; harmless where that was done before."""
@@ -350,13 +350,4 @@ def _quoted(text: str) -> str:
 
 def spectrum_picture(power: NDArray[np.float64]) -> Frame:
     """A power spectrum as a picture: the logarithm of all but the brightest and the darkest thousandth."""
-    decades = np.log10(np.maximum(power, np.finfo(np.float32).tiny))
-    low, high = np.percentile(decades, (0.1, 99.9))
-    grey = np.clip((decades - low) / ((high - low) or 1.0) * 255, 0, 255)
-    return of_size(np.flipud(np.rint(grey).astype(np.uint8)), _SPECTRUM_SIDE)
-
-
-def _write_png(path: Path, frame: Frame) -> None:
-    """Write a picture; raises OSError."""
-    colours = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-    path.write_bytes(cv2.imencode(".png", colours)[1].tobytes())
+    return of_size(plain_picture(np.log10(np.maximum(power, np.finfo(np.float32).tiny))), _SPECTRUM_SIDE)

@@ -139,7 +139,12 @@ def write_pictures(pictures: Mapping[str, Frame], claim: Claim, settings: Settin
 
 def _written(name: str, target: Path, frame: Frame, claim: Claim, settings: Settings) -> HiddenArtifact:
     hidden = claim.beside(f".{name}.png")
-    encoded = cv2.imencode(".png", frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1]
     with saying(f"{target.name} cannot be written"):
-        hidden.write_bytes(encoded.tobytes())
+        write_png(hidden, frame)
     return HiddenArtifact.of(hidden, target, name, getattr(settings, name))
+
+
+def write_png(path: Path, frame: Frame) -> None:
+    """Write a picture; raises OSError."""
+    colours = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    path.write_bytes(cv2.imencode(".png", colours)[1].tobytes())

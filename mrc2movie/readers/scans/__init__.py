@@ -1,0 +1,1 @@
+"""Scans: stacks of patterns, of which other files or the user tell where each was recorded."""
