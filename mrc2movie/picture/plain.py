@@ -11,7 +11,7 @@ def plain_picture(image: NDArray[np.generic], left_out: float = 0.001, *, row0_a
 
     Args:
         image: (y, x), real; what is not finite becomes black.
-        left_out: The part of the pixels at either end that may be black, or white, though they are not equal.
+        left_out: The fraction of the pixels at each end that becomes plain black, or plain white.
         row0_at_bottom: Whether row 0 is the bottom of the picture.
     """
     values = image.astype(np.float64)

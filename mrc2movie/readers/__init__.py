@@ -158,7 +158,7 @@ def other_stamps(path: Path, settings: Settings, series: str = "") -> tuple[File
     image_dir = Path(settings.image_dir) if settings.image_dir else None
     beside: list[FileStamp] = []
     for file in files_beside(path):
-        with suppress(OSError):
+        with suppress(OSError):  # a sidecar that is stamped as such is stamped twice, which does no harm
             beside.append(FileStamp.of(file))
     return (*stamps_of(path, series, image_dir, settings.iterations, _open_source), *beside)
 
