@@ -317,11 +317,11 @@ class TestDirectElectron:
 
 class TestVelox:
     @staticmethod
-    def stack(path: Path, count: int, right: int, bottom: int) -> Path:
+    def stack(path: Path, count: int, right: int, bottom: int, left: int = 0) -> Path:
         """A stack with the extended header of Velox, whose scan has this size."""
         records = np.zeros(count, get_ext_header_dtype(b"FEI2", "<"))
-        records["Metadata size"] = records.itemsize // count if count == 0 else records.dtype.itemsize
-        records["Scan size right"], records["Scan size bottom"] = right, bottom
+        records["Metadata size"] = records.dtype.itemsize
+        records["Scan size left"], records["Scan size right"], records["Scan size bottom"] = left, right, bottom
         records["Full scan FOV X"], records["Full scan FOV Y"] = 8e-9, 3e-9
         voxels = patterns(count, 1, size=8)
         return write(path, mrc(voxels, 2, exttyp=b"FEI2", nversion=20140, extended=records.tobytes()))
@@ -332,6 +332,11 @@ class TestVelox:
         assert (description.scan.columns, description.scan.rows) == (4, 3)
         assert description.scan.step_A == pytest.approx((20, 10))
         assert description.storage["scan"] == "4 x 3 positions by the extended header"
+
+    def test_the_step_in_a_part_of_the_field_is_not_known(self, tmp_path: Path) -> None:
+        scan = opened(self.stack(tmp_path / "a.mrc", 12, 14, 3, left=10)).scan
+        assert scan is not None
+        assert (scan.columns, scan.rows, scan.step_A) == (4, 3, None)
 
     @pytest.mark.parametrize(("right", "bottom"), [(4, 4), (0, 0), (-4, -3), (1024, 1024)])
     def test_any_other_region_is_none(self, tmp_path: Path, right: int, bottom: int) -> None:

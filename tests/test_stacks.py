@@ -1,7 +1,9 @@
 """Stacks beside the movie: which images they hold, in which form, and what is told of each; read by other programs."""
 
 import math
+import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,21 @@ class TestWhatIsTold:
         by_group = dict(enumerate(document["optics"].find_values("_rlnVoltage"), start=1))
         assert [float(by_group[group]) for group in groups] == [200, 300]
 
+    def test_images_of_which_the_same_is_unknown_are_one_optics_group(self, tmp_path: Path) -> None:
+        write_stack(tmp_path / "J1/a.mrcs", images(4))
+        known = {"blob__path": [b"J1/a.mrcs"] * 4, "blob__idx": [0, 1, 2, 3], "blob__psize_A": [1.0] * 4}
+        cs = write_cs(tmp_path / "J1/x.cs", **known, ctf__accel_kv=[200, math.nan, math.nan, 200])
+        document = gemmi.cif.read(str(restacked(cs) / "stack_000000.star"))
+        assert list(document["particles"].find_values("_rlnOpticsGroup")) in (["1", "2", "2", "1"], ["2", "1", "1", "2"])
+        assert sorted(document["optics"].find_values("_rlnVoltage")) == ["200.000000", "nan"]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+    def test_a_file_may_have_any_name(self, tmp_path: Path) -> None:
+        source = write_mrc(tmp_path / os.fsdecode(b"\xe9 1.mrc"), images(2))
+        directory = restacked(source)
+        assert b"@" + os.fsencode(source) in (directory / "stack_000000.star").read_bytes()
+        assert np.load(directory / "stack_000000.npz")["source"].tolist() == [os.fsencode(source)]
+
     def test_the_star_is_a_collection_again(self, tmp_path: Path) -> None:
         star, voxels = project(tmp_path)
         again = restacked(star, "--batch-size=10") / "stack_000001.star"
@@ -291,7 +308,7 @@ class TestBeside:
         star, _ = project(tmp_path)
         assert run(star, tmp_path / "out", "--stacks", *options) == 1
         assert "the stacks would hold images that" in capsys.readouterr().err
-        assert not list((tmp_path / "out").glob("*"))[1:]
+        assert not list((tmp_path / "out").glob("particles*"))
 
     def test_what_is_in_colour_is_refused(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         source = write(tmp_path / "a.mrc", header(8, 8, 1, 16) + bytes(8 * 8 * 3))

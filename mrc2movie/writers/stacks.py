@@ -261,7 +261,8 @@ class _Stack:
         numbers = np.asarray(self._plan.numbers[self._images], np.int64)
         known = _known(self._plan, numbers)
         with saying(_NOT_WRITTEN):
-            self._path(".star").write_text(_star(self._plan.table, numbers, known, f"{self._name}.mrcs"))
+            star = _star(self._plan.table, numbers, known, f"{self._name}.mrcs")
+            self._path(".star").write_text(star, "utf-8", "surrogateescape")
             with self._path(".npz").open("wb") as file:
                 np.savez(file, **_arrays(self._plan.table, numbers, known))
             write_png(self._path("_spectrum.png"), spectrum_picture(self._power / self._count))
@@ -317,7 +318,9 @@ def _star(table: ImageTable, numbers: NDArray[np.int64], known: Mapping[str, NDA
     """The text of a star; columns of which nothing is known are left out."""
     optics = {name: known[ours] for name, ours in _OPTICS_COLUMNS if np.isfinite(known.get(ours, np.nan)).any()}
     combined = np.array([np.zeros(len(numbers)), *optics.values()]).T
+    combined[np.isnan(combined)] = -np.inf  # no two NaN are equal, and each would be a group of its own
     groups, group_of = np.unique(combined, axis=0, return_inverse=True)
+    groups[np.isneginf(groups)] = np.nan
     columns = {
         "rlnImageName": [f"{place:06d}@{stack}" for place in range(1, len(numbers) + 1)],
         "rlnOpticsGroup": [str(group + 1) for group in group_of.ravel()],

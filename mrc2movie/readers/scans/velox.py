@@ -42,5 +42,6 @@ def scan_of(source: Source, header: dict[str, object], count: int) -> Scan | Non
         return None
     views = [float(record[f"Full scan FOV {axis}"]) for axis in "XY"]
     steps = [_A_PER_M * view / number for view, number in zip(views, (columns, rows), strict=True)]
-    known = all(math.isfinite(step) and step > 0 for step in steps)
+    is_whole = left == top == 0  # the field of view is that of the full scan, whose positions are told nowhere
+    known = is_whole and all(math.isfinite(step) and step > 0 for step in steps)
     return Scan(columns, rows, step_A=(steps[0], steps[1]) if known else None)
