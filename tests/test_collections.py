@@ -215,7 +215,7 @@ class TestCryosparc:
 
     @pytest.mark.parametrize(
         ("folder", "word", "digits"),
-        [("restack", "restacked", 1), ("restack", "restacked", 6), ("downsample", "downsample", 6)],
+        [("restack", "restacked", 1), ("restack", "restacked", 6), ("downsample", "downsample", 3)],
     )
     def test_a_job_folder_is_its_numbered_stacks_until_the_first_gap(
         self, tmp_path: Path, folder: str, word: str, digits: int
@@ -229,6 +229,8 @@ class TestCryosparc:
         self.job(tmp_path, "restack", "restacked", 1)
         write_stack(tmp_path / "J12/downsample/batch_000000_downsample.mrc", images(5, 50))
         np.testing.assert_array_equal(read(tmp_path / "J12"), images(3))
+        (tmp_path / "J12/restack/batch_0_restacked.mrc").unlink()
+        np.testing.assert_array_equal(read(tmp_path / "J12"), images(5, 50))
 
     def test_rows_that_are_fewer_than_the_images_are_not_used(self, tmp_path: Path) -> None:
         job = self.job(tmp_path, "restack", "restacked", 1)
@@ -461,6 +463,12 @@ class TestClasses:
         ]
         assert len(shown) == 200
         assert [shown.count(number) for number in "123"] == pytest.approx([100, 60, 40], abs=1)
+
+    def test_a_sheet_of_particles_without_classes_has_their_numbers(self, tmp_path: Path) -> None:
+        write_stack(tmp_path / "a.mrcs", images(1))
+        description = described(particles(tmp_path / "x.star", ["1@a.mrcs"] * 500))
+        captions = list(cells_of(description, selection_of(description, Settings())).values())
+        assert (len(captions), captions[0], captions[-1]) == (200, "0", "499")
 
     def test_a_model_of_other_averages_is_not_believed(self, tmp_path: Path) -> None:
         stack = self.averages(tmp_path)

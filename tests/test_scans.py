@@ -1,5 +1,6 @@
 """Scans: where each pattern was recorded, what virtual detectors see, and what Direct Electron and Velox tell."""
 
+import gzip
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -126,11 +127,15 @@ class TestScale:
             expected = reference(wanted, wanted.min(), wanted.max())
             assert max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(made, expected, strict=True)) <= 1
 
+    @pytest.mark.parametrize("ending", ["", ".gz", ".gz, cut"])
     @pytest.mark.parametrize(("radius", "scale"), [(2.0, "log"), (9.0, "linear")])
     def test_patterns_are_shown_by_the_logarithm_where_few_pixels_are_bright(
-        self, tmp_path: Path, radius: float, scale: str
+        self, tmp_path: Path, radius: float, scale: str, ending: str
     ) -> None:
         source = write_mrc(tmp_path / "a.mrc", patterns(4, 3, size=32, radius=radius) - 2.9)
+        if ending:
+            whole = gzip.compress(source.read_bytes())
+            source = write(tmp_path / "a.mrc.gz", whole[: -len(whole) // 4] if "cut" in ending else whole)
         settings = Settings(navigation_shape=(4, 3))
         with open_input(source, settings) as volume:
             settled, notes = settle(settings, volume)
@@ -300,6 +305,25 @@ class TestDirectElectron:
         assert picture.shape == (48, 64)
         wanted = np.rint(np.flipud(np.arange(12).reshape(3, 4)) / 11 * 255)
         assert np.abs(picture[8::16, 8::16] - wanted).max() <= 2
+
+    def test_images_beside_a_movie_are_named_and_have_its_step(self, tmp_path: Path) -> None:
+        source = direct_electron(tmp_path, patterns(4, 3), "_my_0_sample")
+        image = np.zeros((1, 3, 4), np.float32)
+        virtual = [f"20241021_00405_my_0_sample_{name}.mrc" for name in ("0_sum", "1_Annular dark field")]
+        external = [f"20241021_00405_my_0_sample_ext{name}.mrc" for name in ("1_HAADF", "2_BF")]
+        for name in (*virtual, *external[:1]):
+            write_mrc(tmp_path / name, image)
+        write_mrc(tmp_path / external[1], image[:, :2])  # of another scan
+        write_mrc(tmp_path / "20241021_00406_my_0_sample_0_sum.mrc", image)
+        told = opened(source).header["direct_electron"]
+        assert isinstance(told, dict)
+        assert (told["virtual_images"], told["external_images"]) == (virtual, external)
+        for name in (*virtual, *external):
+            description = opened(tmp_path / name)
+            assert description.scan is None
+            assert description.optics.voltage_kV == 200
+            assert description.voxel_size_A == (None if name == external[1] else (5, 2.5, None))
+        assert "direct_electron" not in opened(tmp_path / "20241021_00406_my_0_sample_0_sum.mrc").header
 
     def test_settings_that_change_have_the_movie_made_anew(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -29,7 +29,8 @@ def require_scan(description: Description, settings: Settings) -> None:
         InputError: Nobody tells where the patterns were recorded.
     """
     if settings.virtual and (description.scan is None or description.colour):
-        raise InputError("is no scan that is known, of which --virtual makes images", "give --navigation-shape X Y")
+        what = "is no scan that is known, of which --virtual makes images"
+        raise InputError(what, "give --navigation-shape X Y, or choose the scans of a directory with --pattern")
 
 
 def virtual_images(

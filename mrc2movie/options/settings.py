@@ -448,7 +448,7 @@ class Settings:
         kinds.flag(),
         "beside the movie",
         "also write up to 20 evenly spaced sections with their tilts or numbers as one picture, MOVIE.contact.png; of "
-        "images in classes up to 200, those of the largest class first",
+        "particles and class averages up to 200, those of the largest class first where classes are known",
     )
     volume: Literal["averaged", "binned"] | None = _option(
         None,

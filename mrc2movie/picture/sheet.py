@@ -11,7 +11,7 @@ from mrc2movie.readers.volume import Classes, Description, Tilts
 
 MOST_SECTIONS = 20
 _MOST_IMAGES = 200
-"""A sheet shows so many sections at most, or, of images in classes, so many images."""
+"""A sheet shows so many sections at most, or, of particles and class averages, so many images."""
 
 
 def cells_of(description: Description, selection: Selection) -> Mapping[int, str]:
@@ -24,7 +24,8 @@ def cells_of(description: Description, selection: Selection) -> Mapping[int, str
     caption: Callable[[int], str] = description.section_name or str
     if description.tilts and description.tilts.vary:
         caption = partial(_tilt, description.tilts)
-    shown = evenly_spaced(len(selection.places), MOST_SECTIONS)
+    at_most = _MOST_IMAGES if description.kind == "particle stack" else MOST_SECTIONS
+    shown = evenly_spaced(len(selection.places), at_most)
     return {position: caption(selection.numbers[position]) for position in shown}
 
 

@@ -48,7 +48,6 @@ _STAR_COLUMNS = (
     ("rlnDefocusV", "defocus_v_A"),
     ("rlnDefocusAngle", "defocus_angle_degrees"),
     ("rlnPhaseShift", "phase_shift_degrees"),
-    ("rlnClassNumber", "class_number"),
     ("rlnTomoNominalStageTiltAngle", "tilt_degrees"),
 )
 _OPTICS_COLUMNS = (
@@ -261,7 +260,7 @@ class _Stack:
         numbers = np.asarray(self._plan.numbers[self._images], np.int64)
         known = _known(self._plan, numbers)
         with saying(_NOT_WRITTEN):
-            star = _star(self._plan.table, numbers, known, f"{self._name}.mrcs")
+            star = _star(self._plan.table, numbers, known, f"{self._name}.mrcs", self._plan.grid.shape[2])
             self._path(".star").write_text(star, "utf-8", "surrogateescape")
             with self._path(".npz").open("wb") as file:
                 np.savez(file, **_arrays(self._plan.table, numbers, known))
@@ -314,7 +313,9 @@ def _arrays(table: ImageTable, numbers: NDArray[np.int64], known: Mapping[str, N
     return {**arrays, "source": sources, "source_of": source_of, "index": table.index[numbers]}
 
 
-def _star(table: ImageTable, numbers: NDArray[np.int64], known: Mapping[str, NDArray[np.float64]], stack: str) -> str:
+def _star(
+    table: ImageTable, numbers: NDArray[np.int64], known: Mapping[str, NDArray[np.float64]], stack: str, side: int
+) -> str:
     """The text of a star; columns of which nothing is known are left out."""
     optics = {name: known[ours] for name, ours in _OPTICS_COLUMNS if np.isfinite(known.get(ours, np.nan)).any()}
     combined = np.array([np.zeros(len(numbers)), *optics.values()]).T
@@ -333,10 +334,14 @@ def _star(table: ImageTable, numbers: NDArray[np.int64], known: Mapping[str, NDA
             if np.isfinite(known.get(ours, np.nan)).any()
         },
     }
+    if np.isfinite(classes := known.get("class_number", np.array([np.nan]))).all():
+        columns["rlnClassNumber"] = [f"{number:.0f}" for number in classes]
     shared = {
         "rlnOpticsGroupName": [f"opticsGroup{group}" for group in range(1, len(groups) + 1)],
         "rlnOpticsGroup": [str(group) for group in range(1, len(groups) + 1)],
         **{name: [f"{value:.6f}" for value in groups[:, place]] for place, name in enumerate(optics, start=1)},
+        "rlnImageSize": [str(side)] * len(groups),
+        "rlnImageDimensionality": ["2"] * len(groups),
     }
     return _loop("optics", shared) + _loop("particles", columns)
 

@@ -7,7 +7,7 @@ a ``>`` before a path means that the file belongs to the project.
 import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,11 @@ _MOST_HEADER_BYTES = 2**16
 _PATH, _INDEX = "blob/path", "blob/idx"
 _PASSTHROUGH = re.compile(r"(?:.*_)?J\d+_passthrough_particles\.cs")
 _JOB = re.compile(r"J\d+")
-_BATCHES = (("restack", "restacked"), ("downsample", "downsample"))
-_DIGITS = (1, 6)
-"""Of the number of a stack: versions differ."""
+_BATCHES = {
+    "restack": re.compile(r"batch_(\d{1,9})_restacked\.mrc"),
+    "downsample": re.compile(r"batch_(\d{1,9})_downsample\.mrc"),
+}
+"""The folders of numbered stacks, the most wanted first; versions differ in how many digits they write."""
 
 _FIELDS: Mapping[str, Sequence[tuple[str, float]]] = {
     "pixel_size_A": (("blob/psize_A", 1.0),),
@@ -176,12 +178,12 @@ def _records(
 
 def _batches(directory: Path) -> Iterator[Path]:
     """The numbered stacks of a job folder, from 0 until the first gap: those restacked, else those made smaller."""
-    folder, word = next((each for each in _BATCHES if (directory / each[0]).is_dir()), _BATCHES[0])
-    for number in count():
-        paths = (directory / folder / f"batch_{number:0{digits}}_{word}.mrc" for digits in _DIGITS)
-        if (found := next(filter(Path.is_file, paths), None)) is None:
+    for folder, named in _BATCHES.items():
+        files = sorted((directory / folder).glob("batch_*.mrc"))
+        numbered = {int(found[1]): file for file in files if (found := named.fullmatch(file.name)) and file.is_file()}
+        if 0 in numbered:
+            yield from (numbered[number] for number in takewhile(numbered.__contains__, count()))
             return
-        yield found
 
 
 def _of_batches(

@@ -22,6 +22,8 @@ from mrc2movie.readers.source import InputFile
 from mrc2movie.readers.volume import Description
 
 _MOVIE = re.compile(r"(.+?)(?:_0)?_movie\.mrc", re.IGNORECASE)
+_DETECTOR = re.compile(r"_(ext)?[0-4]_(?=.)", re.IGNORECASE)
+"""In the name of an image: of which virtual or, with ``ext``, external detector it is."""
 _INFO_BYTES, _POSITIONS_BYTES = 2**20, 2**28
 _ON = ("enable", "on", "true", "1")
 _BY_LINES = ("raster", "serpentine")
@@ -40,17 +42,24 @@ _KEPT = {
 """What the record keeps, by our names; DE-Server writes -1 for what it does not know."""
 
 
-def info_beside(movie: Path) -> Path | None:
-    """The text with the settings of a movie; None where the name is that of no movie, or there is none."""
-    found = _MOVIE.fullmatch(movie.name)
-    beside = movie.with_name(f"{found[1]}_info.txt") if found else None
-    return beside if beside and beside.is_file() else None
+def info_beside(path: Path) -> Path | None:
+    """The text with the settings of a movie, also for an image beside it; None where there is none."""
+    stems = [found[1] for found in (_MOVIE.fullmatch(path.name),) if found] or _stems_of_image(path.name)
+    texts = (path.with_name(f"{stem}_info.txt") for stem in stems)
+    return next(filter(Path.is_file, texts), None)
+
+
+def _stems_of_image(name: str) -> Sequence[str]:
+    """What the name of an image beside a movie may begin with; a suffix may look like the number of a detector."""
+    if not name.lower().endswith(".mrc"):
+        return []
+    return [name[: found.start()] for found in _DETECTOR.finditer(name) if found.start()]
 
 
 def files_beside(movie: Path) -> Sequence[Path]:
-    """The files that tell of a movie; none where the name is that of no movie."""
+    """The files that tell of a movie, or of an image beside it."""
     info = info_beside(movie)
-    return [info, *_coordinates(movie)] if info else []
+    return [info, *(_coordinates(movie) if _MOVIE.fullmatch(movie.name) else [])] if info else []
 
 
 def read_info(path: Path) -> Mapping[str, str]:
@@ -63,32 +72,43 @@ def read_info(path: Path) -> Mapping[str, str]:
     return {key.strip(): value.strip() for key, equals, value in lines if equals}
 
 
-def described_by_info(description: Description, movie: Path, is_scan_known: bool) -> Description:
-    """The description of a movie, with what lies beside it.
+def described_by_info(description: Description, path: Path, is_scan_known: bool) -> Description:
+    """The description of a movie, or of an image of a detector, with what lies beside it.
 
     Args:
         description: By its header.
-        movie: The file.
+        path: The file.
         is_scan_known: Whether the user says what scan it is.
 
     Raises:
         InputError: That cannot be read, or is of another movie.
     """
-    info = info_beside(movie)
+    info = info_beside(path)
     if info is None:
         return description
     settings = read_info(info)
-    header = {**description.header, "direct_electron": _header(settings)}
     voltage_V = _number(settings, _KEPT["voltage_V"])
     optics = replace(description.optics, voltage_kV=voltage_V / 1000) if voltage_V else description.optics
-    description = replace(description, header=header, optics=optics, thumbnail_file=_first_virtual_image(movie))
-    if settings.get("Scan - Enable", "").lower() in _ON and not is_scan_known:
-        return scanned(description, _scan(settings, movie), info.name)
+    is_movie = _MOVIE.fullmatch(path.name) is not None
+    virtual, external = _images_beside(path) if is_movie else ([], [])
+    header = {**description.header, "direct_electron": {**_header(settings), **_named(virtual, external)}}
+    description = replace(description, header=header, optics=optics, thumbnail_file=next(iter(virtual), None))
+    has_scan = settings.get("Scan - Enable", "").lower() in _ON
+    if not is_movie:
+        is_of_scan = has_scan and (description.shape[2], description.shape[1]) == _size_of_scan(settings)
+        return _with_pixel_size(description, settings) if is_of_scan else description
+    if has_scan and not is_scan_known:
+        return scanned(description, _scan(settings, path), info.name)
+    is_image = _number(settings, _KEPT["camera_length_cm"]) is None
+    return _with_pixel_size(description, settings) if is_image else description
+
+
+def _with_pixel_size(description: Description, settings: Mapping[str, str]) -> Description:
     pixel_nm = _number(settings, _KEPT["specimen_pixel_nm"])
-    if pixel_nm and _number(settings, _KEPT["camera_length_cm"]) is None:
-        size = (10 * pixel_nm, 10 * (_number(settings, "Specimen Pixel Size Y (nanometers)") or pixel_nm), None)
-        description = replace(description, voxel_size_A=size, voxel_size_is_bare=False)
-    return description
+    if not pixel_nm:
+        return description
+    size = (10 * pixel_nm, 10 * (_number(settings, "Specimen Pixel Size Y (nanometers)") or pixel_nm), None)
+    return replace(description, voxel_size_A=size, voxel_size_is_bare=False)
 
 
 def _header(settings: Mapping[str, str]) -> dict[str, object]:
@@ -100,11 +120,21 @@ def _header(settings: Mapping[str, str]) -> dict[str, object]:
     return kept
 
 
+def _prefix(settings: Mapping[str, str]) -> str:
+    """Of the settings that tell of the positions: of a region of the scan, if one was chosen."""
+    return "Scan - ROI" if settings.get("Scan - ROI Enable", "").lower() in _ON else "Scan -"
+
+
+def _size_of_scan(settings: Mapping[str, str]) -> tuple[int, int]:
+    """Columns and rows."""
+    columns, rows = (int(_number(settings, f"{_prefix(settings)} Size {axis}") or 0) for axis in "XY")
+    return columns, rows
+
+
 def _scan(settings: Mapping[str, str], movie: Path) -> Scan:
-    region = settings.get("Scan - ROI Enable", "").lower() in _ON
-    prefix = "Scan - ROI" if region else "Scan -"
+    prefix = _prefix(settings)
     kind = settings.get(f"{prefix} Type", "Raster").lower()
-    size = [int(_number(settings, f"{prefix} Size {axis}") or 0) for axis in "XY"]
+    size = _size_of_scan(settings)
     steps = [_number(settings, f"Specimen Pixel Size {axis} (nanometers)") or 0.0 for axis in "XY"]
     step_A = (10 * steps[0], 10 * steps[1]) if min(steps) > 0 else None
     frames = max(1, int(_number(settings, "Scan - Camera Frames Per Point") or 1))
@@ -115,7 +145,7 @@ def _scan(settings: Mapping[str, str], movie: Path) -> Scan:
         what = f"is a scan of the type {settings[f'{prefix} Type']}, and no _scan_coordinates.csv lies beside it"
         raise InputError(what, "give --navigation-shape X Y, or bring the file with the positions")
     columns, rows = (int(largest) + 1 for largest in positions.max(axis=0))
-    if not region:
+    if prefix == "Scan -":
         columns, rows = max(columns, size[0]), max(rows, size[1])
     return Scan(columns, rows, step_A=step_A, positions=positions)
 
@@ -145,11 +175,22 @@ def _coordinates(movie: Path) -> Sequence[Path]:
     return sorted(path for path in movie.parent.glob("*coordinates.csv") if path.name.startswith(found[1]))
 
 
-def _first_virtual_image(movie: Path) -> Path | None:
+def _named(virtual: Sequence[Path], external: Sequence[Path]) -> dict[str, object]:
+    names = {"virtual_images": virtual, "external_images": external}
+    return {what: [image.name for image in images] for what, images in names.items() if images}
+
+
+def _images_beside(movie: Path) -> tuple[Sequence[Path], Sequence[Path]]:
+    """The images of virtual and of external detectors beside a movie, by their names."""
     found = _MOVIE.fullmatch(movie.name)
     assert found is not None
-    virtual = re.compile(re.escape(found[1]) + r"_[0-4]_(?!movie).+\.mrc", re.IGNORECASE)
-    return next((path for path in sorted(movie.parent.iterdir()) if virtual.fullmatch(path.name)), None)
+    virtual: list[Path] = []
+    external: list[Path] = []
+    for path in sorted(movie.parent.glob("*.mrc")):
+        detector = _DETECTOR.match(path.name, len(found[1])) if path.name.startswith(found[1]) else None
+        if detector and not _MOVIE.fullmatch(path.name):
+            (external if detector[1] else virtual).append(path)
+    return virtual, external
 
 
 def _number(settings: Mapping[str, str], key: str) -> float | None:

@@ -74,7 +74,7 @@ def with_scan(
     """
     tell: list[Tell] = []
     if info_beside(volume.path):
-        tell.append(partial(described_by_info, movie=volume.path, is_scan_known=navigation_shape is not None))
+        tell.append(partial(described_by_info, path=volume.path, is_scan_known=navigation_shape is not None))
     header = volume.description.header
     if navigation_shape:
         tell.append(partial(scanned, scan=Scan(*navigation_shape, serpentine), origin="--navigation-shape"))
