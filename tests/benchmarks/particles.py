@@ -31,9 +31,10 @@ names = {}
 rows = [(line.split()[5], names) for line in star.open("rb") if line.count(b" ") > 100]
 """,
     "star, rows alone": """
-from mrc2movie.readers.collections import names_in_collection
+from mrc2movie.readers.collections.collection import Finder
+from mrc2movie.readers.collections.relion import read_star
 from mrc2movie.readers.source import InputFile
-names_in_collection(InputFile(star), b"data_", "", InputFile)
+read_star(InputFile(star), "", Finder(star, None), InputFile)
 """,
     "star, and its stacks": "from mrc2movie.readers import open_volume\nopen_volume(star)",
     "cs, and its stacks": "from mrc2movie.readers import open_volume\nopen_volume(star.with_suffix('.cs'))",

@@ -54,7 +54,7 @@ def open_collection(
     Raises:
         InputError: It names no images, or they cannot be used.
     """
-    collection = _read(source, head, series, lambda path: _count(path, open_file), open_source)
+    collection = _read(source, head, series, lambda path: _count(path, open_file), open_source, names_alone=False)
     return CollectionVolume(collection, image_dir, open_file)
 
 
@@ -70,7 +70,7 @@ def names_in_collection(source: Source, head: bytes, series: str, open_source: C
     Raises:
         InputError: It names no images.
     """
-    return _read(source, head, series, lambda path: 0, open_source).without_rows()
+    return _read(source, head, series, lambda path: 0, open_source, names_alone=True).without_rows()
 
 
 def _read(
@@ -79,10 +79,12 @@ def _read(
     series: str,
     count_of: Callable[[Path], int],
     open_source: Callable[[Path], Source],
+    *,
+    names_alone: bool,
 ) -> Collection:
     if is_star(head):
-        return read_star(source, series, Finder(source.path, None), open_source)
-    return read_cs(source, count_of) if is_cs(source.path, head) else read_tilts(source)
+        return read_star(source, series, Finder(source.path, None), open_source, names_alone=names_alone)
+    return read_cs(source, count_of, names_alone=names_alone) if is_cs(source.path, head) else read_tilts(source)
 
 
 def open_iterations(path: Path, open_file: OpenFile, open_source: Callable[[Path], Source]) -> IterationsVolume:

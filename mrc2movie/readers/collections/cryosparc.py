@@ -55,12 +55,13 @@ def cs_of_job(directory: Path) -> Path | None:
     return next((path for path in sorted(directory.glob("*.cs")) if _PASSTHROUGH.fullmatch(path.name)), None)
 
 
-def read_cs(source: Source, count_of: Callable[[Path], int]) -> Collection:
+def read_cs(source: Source, count_of: Callable[[Path], int], *, names_alone: bool = False) -> Collection:
     """Read which images a ``.cs`` file names, or which numbered stacks lie beside it.
 
     Args:
         source: The file.
         count_of: Tells how many images a file has.
+        names_alone: Whether the numbers of the images are not wanted.
 
     Raises:
         InputError: It names none, or is damaged.
@@ -70,7 +71,7 @@ def read_cs(source: Source, count_of: Callable[[Path], int]) -> Collection:
     if not batches and not (_is_text(dtype, _PATH) and _is_number(dtype, _INDEX)):
         what = f"names no images: it has no {_PATH} and {_INDEX}"
         raise InputError(what, "name the .cs file of the job that wrote them")
-    wanted = _wanted(dtype)
+    wanted = {} if names_alone else _wanted(dtype)
     files: dict[bytes | str, int] = {}
     file_of, index = np.empty(rows, np.int32), np.empty(rows, np.int64)
     numbers = {ours: np.empty(rows) for ours in wanted}

@@ -117,7 +117,9 @@ def series_of(source: Source) -> Mapping[str, str]:
     return {}
 
 
-def read_star(source: Source, series: str, find: Finder, open_source: OpenSource) -> Collection:
+def read_star(
+    source: Source, series: str, find: Finder, open_source: OpenSource, *, names_alone: bool = False
+) -> Collection:
     """Read which images a star names.
 
     Args:
@@ -125,6 +127,7 @@ def read_star(source: Source, series: str, find: Finder, open_source: OpenSource
         series: Of a star with a table of tilt series: which one.
         find: Finds the star of the series.
         open_source: Opens it.
+        names_alone: Whether the numbers of the images are not wanted.
 
     Raises:
         InputError: It names none, or is damaged.
@@ -136,7 +139,7 @@ def read_star(source: Source, series: str, find: Finder, open_source: OpenSource
         if {_SERIES, _SERIES_STAR} <= set(table.columns):
             return _of_series(source.path, table, series, find, open_source)
         if column := next((name for name in _IMAGES if name in table.columns), None):
-            return _images(source.path, table, column, _Found(shared, optics))
+            return _images(source.path, table, column, None if names_alone else _Found(shared, optics))
         if _GROUP in table.columns and table.block == "optics":
             groups = Numbers()
             numbers = _read_numbers(table, {_GROUP: groups})
@@ -194,12 +197,17 @@ def _first_in(names: Sequence[str], there: Mapping[str, object]) -> str | None:
     return next((name for name in names if name in there), None)
 
 
-def _images(path: Path, table: Table, column: str, found: _Found) -> Collection:
+def _images(path: Path, table: Table, column: str, found: _Found | None) -> Collection:
+    """The images of a table; without their numbers where what was found before is not wanted."""
     places, groups = _Places(), Numbers()
     others: dict[str, Column] = {column: places}
-    if _GROUP in table.columns and found.optics:
+    if found and found.optics and _GROUP in table.columns:
         others[_GROUP] = groups
-    numbers = _read_numbers(table, others)
+    numbers: dict[str, NDArray[np.float64]] = {}
+    if found is None:
+        table.read(others)
+    else:
+        numbers = _read_numbers(table, others)
     file_of = places.files.as_array()
     if not len(file_of):
         raise InputError(f"its table {table.block} has no rows", "was anything selected?")
@@ -209,7 +217,9 @@ def _images(path: Path, table: Table, column: str, found: _Found) -> Collection:
         raise InputError(f"row {row} names an image in another way than row 1", "is the file damaged?")
     are_whole = bool(index[0] < 0)
     count = len(file_of)
-    shared = {name: np.full(count, value) for name, value in found.shared.items()}
+    if found:
+        shared = {name: np.full(count, value) for name, value in found.shared.items()}
+        numbers = {**shared, **_of_groups(groups, found.optics), **numbers}
     tilted = "tilt_degrees" in numbers and column != "rlnImageName"
     if column == "rlnReferenceImage":
         numbers["class_number"] = (index + 1).astype(np.float64)
@@ -221,7 +231,7 @@ def _images(path: Path, table: Table, column: str, found: _Found) -> Collection:
         file_of=file_of,
         index=in_order(file_of) if are_whole else index,
         rows=np.arange(1, count + 1),
-        numbers={**shared, **_of_groups(groups, found.optics), **numbers},
+        numbers=numbers,
         are_whole=are_whole,
         are_averages=column == "rlnReferenceImage",
         may_miss_some=column.startswith("rlnMicrograph"),
