@@ -249,7 +249,8 @@ class TestDirectElectron:
         assert (told["frames_per_second"], told["magnification"], told["camera"]) == (700, 1000, "DESim")
         assert "camera_length_cm" not in told
         known = inspect(tmp_path / f"20241021_00405{suffix}_movie.mrc")
-        assert known.facts()["scan"] == f"4 x 3 positions by 20241021_00405{suffix}_info.txt"
+        assert known.facts()["scan"] == f"4 x 3 positions by 20241021_00405{suffix}_info.txt, 5 x 2.5 Å apart"
+        assert known.facts()["recording"] == "DESim, 700 frames a second, 200 kV"
 
     def test_a_region_of_the_scan_is_what_was_recorded(self, tmp_path: Path) -> None:
         changes = {"Scan - ROI Enable": "Enable", "Scan - ROI Type": "Serpentine"}
@@ -355,7 +356,7 @@ class TestVelox:
         assert description.scan is not None
         assert (description.scan.columns, description.scan.rows) == (4, 3)
         assert description.scan.step_A == pytest.approx((20, 10))
-        assert description.storage["scan"] == "4 x 3 positions by the extended header"
+        assert description.storage["scan"] == "4 x 3 positions by the extended header, 20 x 10 Å apart"
 
     def test_the_step_in_a_part_of_the_field_is_not_known(self, tmp_path: Path) -> None:
         scan = opened(self.stack(tmp_path / "a.mrc", 12, 14, 3, left=10)).scan

@@ -29,7 +29,8 @@ def scanned(description: Description, scan: Scan, origin: str) -> Description:
         what = f"has {count} sections, which are no whole scans of {shape}"
         raise InputError(what, "give --navigation-shape X Y")
     scans = count // scan.sections
-    storage = {"scan": shape + (f", {scans} times" if scans > 1 else "")}
+    step = "" if scan.step_A is None else f", {scan.step_A[0]:.4g} x {scan.step_A[1]:.4g} Å apart"
+    storage = {"scan": shape + step + (f", {scans} times" if scans > 1 else "")}
     return replace(
         description,
         kind="scan",

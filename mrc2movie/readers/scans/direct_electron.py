@@ -92,7 +92,14 @@ def described_by_info(description: Description, path: Path, is_scan_known: bool)
     is_movie = _MOVIE.fullmatch(path.name) is not None
     virtual, external = _images_beside(path) if is_movie else ([], [])
     header = {**description.header, "direct_electron": {**_header(settings), **_named(virtual, external)}}
-    description = replace(description, header=header, optics=optics, thumbnail_file=next(iter(virtual), None))
+    described = {"recording": words} if (words := _in_words(settings)) else {}
+    description = replace(
+        description,
+        header=header,
+        optics=optics,
+        thumbnail_file=next(iter(virtual), None),
+        storage={**description.storage, **described},
+    )
     has_scan = settings.get("Scan - Enable", "").lower() in _ON
     if not is_movie:
         is_of_scan = has_scan and (description.shape[2], description.shape[1]) == _size_of_scan(settings)
@@ -109,6 +116,18 @@ def _with_pixel_size(description: Description, settings: Mapping[str, str]) -> D
         return description
     size = (10 * pixel_nm, 10 * (_number(settings, "Specimen Pixel Size Y (nanometers)") or pixel_nm), None)
     return replace(description, voxel_size_A=size, voxel_size_is_bare=False)
+
+
+def _in_words(settings: Mapping[str, str]) -> str:
+    """The camera, and how it recorded."""
+    kV = (_number(settings, _KEPT["voltage_V"]) or 0) / 1000
+    numbers = {
+        "{:g} frames a second": _number(settings, _KEPT["frames_per_second"]),
+        "{:g} kV": kV,
+        "camera length {:g} cm": _number(settings, _KEPT["camera_length_cm"]),
+    }
+    camera = settings.get(_KEPT["camera"], "")
+    return ", ".join(filter(None, [camera, *(words.format(number) for words, number in numbers.items() if number)]))
 
 
 def _header(settings: Mapping[str, str]) -> dict[str, object]:
