@@ -304,6 +304,15 @@ class TestWhatIsWrong:
         assert f"row 2 names image 4 of {tmp_path}/Extract/job012/a.mrcs, whose last is 3" in refused(star)
         cs = write_cs(tmp_path / "x.cs", blob__path=[b"Extract/job012/b.mrcs"] * 2, blob__idx=[1, 2])
         assert f"row 2 names image 2 of {tmp_path}/Extract/job012/b.mrcs, whose last is 1" in refused(cs)
+        cs = write_cs(tmp_path / "x.cs", blob__path=[b"Extract/job012/b.mrcs"] * 2, blob__idx=[1, -1])
+        assert f"row 2 names image -1 of {tmp_path}/Extract/job012/b.mrcs, whose last is 1" in refused(cs)
+
+    def test_numbers_that_make_no_sense_are_no_warnings(self, tmp_path: Path) -> None:
+        two_stacks(tmp_path)
+        angles = np.array([3e38, np.nan], np.float32)
+        known = {"blob__path": [b"Extract/job012/b.mrcs"] * 2, "ctf__df_angle_rad": angles}
+        assert described(write_cs(tmp_path / "x.cs", **known, blob__idx=[1, 0])).shape[0] == 2
+        assert "it has no blob/path and blob/idx" in refused(write_cs(tmp_path / "x.cs", **known, blob__idx=angles))
 
     def test_image_0_of_a_star_is_refused(self, tmp_path: Path) -> None:
         two_stacks(tmp_path)
@@ -560,3 +569,41 @@ class TestChanges:
         with pytest.raises(InputError, match="names an image that was changed while it was read"):
             convert(star, tmp_path / "x.avi", progress=change)
         assert not (tmp_path / "x.avi").exists()
+
+
+def damaged(content: bytes, chance: random.Random) -> bytes:
+    """Some bytes changed, lost, repeated or put in."""
+    found = bytearray(content)
+    for _ in range(chance.choice((1, 2, 5))):
+        at, other = chance.randrange(len(found)), chance.randrange(len(found))
+        words = (b"nan", b"-1", b"9" * 25, b"1e400", b"\n", b"loop_\n", b"data_\n", b"\0", b'"', b"#", b"\xe9")
+        found[at : at + chance.choice((0, 1, 1, 20))] = chance.choice((*words, found[other : other + 30]))
+    return bytes(found)
+
+
+@pytest.mark.parametrize("rounds", [60, pytest.param(2000, marks=pytest.mark.large)])
+@pytest.mark.parametrize("kind", ["star", "cs", "mdoc", "tilt series"])
+def test_a_damaged_collection_is_read_or_refused_with_a_message(tmp_path: Path, kind: str, rounds: int) -> None:
+    two_stacks(tmp_path)
+    path = tmp_path / f"x.{'star' if kind == 'tilt series' else kind}"
+    file, angles = b"Extract/job012/b.mrcs", [0.1, 0.2]
+    if kind == "star":
+        particles(
+            path, ["1@Extract/job012/a.mrcs", "2@Extract/job012/b.mrcs"], rlnDefocusU=[1e4] * 2, rlnClassNumber=[1, 2]
+        )
+    elif kind == "cs":
+        write_cs(path, blob__path=[file] * 2, blob__idx=[1, 0], ctf__df_angle_rad=angles, alignments2D__class=[1, 2])
+    elif kind == "mdoc":
+        write_tilts(path, {0: r"D:\b.mrcs", 3: r"D:\b.mrcs"})
+    else:
+        write_star(path, loop("x", TILTS, [(file.decode(), angle) for angle in angles]))
+    whole, chance = path.read_bytes(), random.Random(rounds)
+    settings = Settings(image_dir=str(tmp_path / "Extract/job012") if kind == "mdoc" else None)
+    assert inspect(path, settings).description is not None or kind == "mdoc"
+    for _ in range(rounds):
+        path.write_bytes(damaged(whole, chance))
+        found = inspect(path, settings)
+        if found.description is None:
+            assert found.error
+        else:
+            assert cells_of(found.description, selection_of(found.description, settings))

@@ -19,6 +19,7 @@ from mrc2movie.readers.volume import Classes
 OpenSource = Callable[[Path], Source]
 
 _RELION = re.compile(r"(.+?)(_unmasked)?_classes\.mrcs?")
+_MOST_CLASSES = 1_000_000
 _CRYOSPARC = re.compile(r"(.*)class_averages\.(?:mrcs?|cs)")
 
 
@@ -28,7 +29,7 @@ def classes_of(collection: Collection) -> Classes | None:
     Of single images the share of a class is that of the images which are in it.
     """
     known = collection.known("class_number")
-    if not len(collection) or len(known) < len(collection):
+    if not len(collection) or len(known) < len(collection) or np.abs(known).max() > _MOST_CLASSES:
         return None
     numbers = known.astype(np.int64)
     shares = collection.numbers.get("class_share")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -68,7 +69,7 @@ def read_cs(source: Source, count_of: Callable[[Path], int], *, names_alone: boo
     """
     dtype, rows, offset = _head(source)
     batches = list(_batches(source.path.parent)) if _PASSTHROUGH.fullmatch(source.path.name) else []
-    if not batches and not (_is_text(dtype, _PATH) and _is_number(dtype, _INDEX)):
+    if not batches and not (_is_text(dtype, _PATH) and _is_number(dtype, _INDEX, "iu")):
         what = f"names no images: it has no {_PATH} and {_INDEX}"
         raise InputError(what, "name the .cs file of the job that wrote them")
     wanted = {} if names_alone else _wanted(dtype)
@@ -81,7 +82,7 @@ def read_cs(source: Source, count_of: Callable[[Path], int], *, names_alone: boo
             file_of[here] = [files.setdefault(path, len(files)) for path in records[_PATH].tolist()]
             index[here] = records[_INDEX]
         for ours, (name, factor) in wanted.items():
-            numbers[ours][here] = records[name] * factor
+            numbers[ours][here] = _times(records[name], factor)
     if batches:
         return _of_batches(source.path, batches, numbers, count_of)
     if not rows:
@@ -113,8 +114,15 @@ def read_column(source: Source, ours: str) -> NDArray[np.float64]:
     if ours not in (wanted := _wanted(dtype)):
         return np.empty(0)
     name, factor = wanted[ours]
-    values = [records[name] * factor for _, records in _records(source, dtype, rows, offset)]
+    values = [_times(records[name], factor) for _, records in _records(source, dtype, rows, offset)]
     return np.concatenate(values) if values else np.empty(0)
+
+
+def _times(values: NDArray[Any], factor: float) -> NDArray[np.float64]:
+    """In double precision, so that nothing is rounded on the way from radians to degrees and back."""
+    with np.errstate(all="ignore"):  # a damaged file has any numbers
+        product: NDArray[np.float64] = values.astype(np.float64) * factor
+    return product
 
 
 def _wanted(dtype: np.dtype[np.void]) -> Mapping[str, tuple[str, float]]:
@@ -134,8 +142,8 @@ def _is_text(dtype: np.dtype[np.void], name: str) -> bool:
     return name in (dtype.names or ()) and dtype[name].kind in "SU"
 
 
-def _is_number(dtype: np.dtype[np.void], name: str) -> bool:
-    return name in (dtype.names or ()) and dtype[name].kind in "iuf"  # not an array in each record
+def _is_number(dtype: np.dtype[np.void], name: str, kinds: str = "iuf") -> bool:
+    return name in (dtype.names or ()) and dtype[name].kind in kinds  # not an array in each record
 
 
 def _head(source: Source) -> tuple[np.dtype[np.void], int, int]:

@@ -193,7 +193,7 @@ def _check_images(collection: Collection, files: Files) -> None:
             images = f"{count[place]} image{'s' if count[place] > 1 else ''}"
             what = f"row {collection.first_rows[place]} names {files[place].path} without a number, and it has {images}"
             raise InputError(what, "--image-dir DIR names the directory of the single images")
-    beyond = np.flatnonzero(collection.index >= count[collection.file_of])
+    beyond = np.flatnonzero((collection.index < 0) | (collection.index >= count[collection.file_of]))
     for image in beyond[:1]:
         place, number = collection.file_of[image], collection.index[image] + collection.counted_from
         last = count[place] - 1 + collection.counted_from
