@@ -313,6 +313,8 @@ class TestWhatIsWrong:
         known = {"blob__path": [b"Extract/job012/b.mrcs"] * 2, "ctf__df_angle_rad": angles}
         assert described(write_cs(tmp_path / "x.cs", **known, blob__idx=[1, 0])).shape[0] == 2
         assert "it has no blob/path and blob/idx" in refused(write_cs(tmp_path / "x.cs", **known, blob__idx=angles))
+        star = particles(tmp_path / "x.star", ["1@Extract/job012/a.mrcs"], rlnClassNumber=["1e25"])
+        assert described(star).classes is None
 
     def test_image_0_of_a_star_is_refused(self, tmp_path: Path) -> None:
         two_stacks(tmp_path)
