@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from movies import less_memory_than
 
 from mrc2movie.errors import InputError
-from mrc2movie.readers.collections.star import Names, Numbers, tables
 from mrc2movie.readers.source import InputFile
+from mrc2movie.readers.star import Names, Numbers, tables
 
 Columns = Mapping[str, Sequence[str]]
 Tables = list[tuple[str, Columns]]
@@ -30,8 +30,7 @@ def parsed(path: Path, text: str | bytes) -> Tables:
             columns = {name: Names() for name in table.columns}
             rows = table.read(columns)
             assert all(len(column.places) == rows for column in columns.values())
-            texts = {name: column.texts() for name, column in columns.items()}
-            found.append((table.block, {name: [texts[name][at] for at in columns[name].places] for name in columns}))
+            found.append((table.block, {name: column.of_rows() for name, column in columns.items()}))
     finally:
         source.close()
     return found

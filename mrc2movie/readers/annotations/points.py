@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from mrc2movie.errors import InputError, about
 from mrc2movie.readers.annotations.files import content_of, is_named, text_of
 from mrc2movie.readers.annotations.imod import is_model, read_model
-from mrc2movie.readers.annotations.star import StarTable, read_star
+from mrc2movie.readers.source import InputFile
+from mrc2movie.readers.star import Names, tables
 
 Places: TypeAlias = NDArray[np.float64]
 """(n, 3): x, y, z of each; z is NaN where a point has none, and lies in every section."""
@@ -155,13 +156,37 @@ def _of_model(path: Path) -> Picks:
 
 def _of_star(path: Path) -> Picks:
     """RELION 3: voxels of the tomogram; RELION 4: unbinned pixels; RELION 5: Å from the middle; shifts taken away."""
-    tables = read_star(path)
-    optics = next((table for name, table in tables.items() if name == "optics"), StarTable())
-    for table in tables.values():
+    found = _columns_of_star(path)
+    optics = found.get("optics", {})
+    for table in found.values():
         for labels, in_angstrom in ((_CENTRED, True), (_COORDINATES, False)):
             if all(label in table for label in labels[:2]):
                 return _of_particles(table, optics, [label for label in labels if label in table], in_angstrom)
     raise InputError("has no coordinates (rlnCoordinateX, rlnCenteredCoordinateXAngst)", "name another file of points")
+
+
+Columns: TypeAlias = Mapping[str, Sequence[str]]
+"""The values of the columns of a table, each a text, by their names."""
+
+
+def _columns_of_star(path: Path) -> Mapping[str, Columns]:
+    """What is wanted of the tables of a STAR file, by the names of their blocks; of several with one name, the last.
+
+    Raises:
+        InputError: It cannot be read, or has none.
+    """
+    found: dict[str, Columns] = {}
+    source = InputFile(path)
+    try:
+        for table in tables(source):
+            columns = {label: Names() for label in table.columns if label in _LABELS}
+            table.read(columns)
+            found[table.block] = {label: column.of_rows() for label, column in columns.items()}
+    finally:
+        source.close()
+    if not found:
+        raise InputError("has no data block, and so is no STAR file", "name another")
+    return found
 
 
 _COORDINATES = ("rlnCoordinateX", "rlnCoordinateY", "rlnCoordinateZ")
@@ -176,9 +201,15 @@ _PIXEL_SIZES = (
     "rlnMicrographOriginalPixelSize",
     "rlnPixelSize",
 )
+_DETECTOR, _MAGNIFICATION, _CLASS = "rlnDetectorPixelSize", "rlnMagnification", "rlnClassNumber"
+_LABELS = frozenset((*_COORDINATES, *_CENTRED, *_ORIGINS, *_ORIGINS_A, *_TURNS, *_VOLUMES, *_PIXEL_SIZES)) | {
+    _DETECTOR,
+    _MAGNIFICATION,
+    _CLASS,
+}
 
 
-def _of_particles(table: StarTable, optics: StarTable, labels: Sequence[str], centred: bool) -> Picks:
+def _of_particles(table: Columns, optics: Columns, labels: Sequence[str], centred: bool) -> Picks:
     places = _numbers(table, labels)
     shifts = None
     if all(label in table for label in _ORIGINS[: len(labels)]):
@@ -189,9 +220,9 @@ def _of_particles(table: StarTable, optics: StarTable, labels: Sequence[str], ce
             shifts = np.column_stack([shifts, np.zeros(len(shifts))])
         elif all(label in table for label in _TURNS):  # they are those of a subtomogram that was turned
             shifts = np.einsum("nij,nj->ni", _turned(np.deg2rad(_numbers(table, _TURNS))), shifts)
-    (numbers,) = table.columns("rlnClassNumber") if "rlnClassNumber" in table else ((),)
+    numbers = table.get(_CLASS, ())
     classes = [f"class {number}" for number in numbers] if len(set(numbers)) > 1 else None
-    volumes = next((table.columns(label)[0] for label in _VOLUMES if label in table), None)
+    volumes = next((table[label] for label in _VOLUMES if label in table), None)
     unit = Unit(1.0, "half") if centred else Unit(_pixel_size(table, optics))
     return Picks.of(places, unit, classes, shifts_A=shifts, volumes=volumes)
 
@@ -211,24 +242,24 @@ def _turned(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return matrices
 
 
-def _pixel_size(table: StarTable, optics: StarTable) -> float | None:
+def _pixel_size(table: Columns, optics: Columns) -> float | None:
     """The size of the pixels that coordinates count, in Å, where the file tells one."""
     for each in (table, optics):
         for label in _PIXEL_SIZES:
-            if label in each and each.rows:
+            if each.get(label):
                 return _one(each, label)
-        if "rlnDetectorPixelSize" in each and "rlnMagnification" in each and each.rows:
-            return 1e4 * _one(each, "rlnDetectorPixelSize") / _one(each, "rlnMagnification")
+        if each.get(_DETECTOR) and each.get(_MAGNIFICATION):
+            return 1e4 * _one(each, _DETECTOR) / _one(each, _MAGNIFICATION)
     return None
 
 
-def _one(table: StarTable, label: str) -> float:
+def _one(table: Columns, label: str) -> float:
     """The positive value that all rows share.
 
     Raises:
         InputError: They do not, or it is none.
     """
-    values = set(table.columns(label)[0])
+    values = set(table[label])
     sizes = [_number(value) for value in values]
     if len(sizes) > 1 and max(sizes) > 1.001 * min(sizes):
         raise InputError(f"has points of several {label}", "give each pixel size a file of its own")
@@ -237,9 +268,9 @@ def _one(table: StarTable, label: str) -> float:
     return sizes[0]
 
 
-def _numbers(table: StarTable, labels: Sequence[str]) -> NDArray[np.float64]:
+def _numbers(table: Columns, labels: Sequence[str]) -> NDArray[np.float64]:
     """Some columns as numbers, (n, columns)."""
-    columns = [[_number(value) for value in column] for column in table.columns(*labels)]
+    columns = [[_number(value) for value in table[label]] for label in labels]
     return np.array(columns, np.float64).reshape(len(labels), -1).T
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError, about
 from mrc2movie.readers.collections.collection import Collection, Finder, in_order
-from mrc2movie.readers.collections.star import Column, Names, Numbers, Table, Values, tables
 from mrc2movie.readers.source import Source
+from mrc2movie.readers.star import Column, Names, Numbers, Table, Values, tables
 from mrc2movie.readers.volume import VolumeKind
 
 OpenSource = Callable[[Path], Source]

@@ -102,6 +102,11 @@ class Names(Column):
         """The different ones."""
         return [name.decode("utf-8", "surrogateescape") for name in self.names]
 
+    def of_rows(self) -> list[str]:
+        """The text of each row."""
+        texts = self.texts()
+        return [texts[place] for place in self.places]
+
     def as_array(self) -> NDArray[np.int32]:
         """(rows,) int32, which of the texts each row has."""
         return np.frombuffer(self.places, np.int32)
