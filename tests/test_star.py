@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from movies import less_memory_than
 
 from mrc2movie.errors import InputError
+from mrc2movie.readers.collections.relion import is_star
 from mrc2movie.readers.source import InputFile
 from mrc2movie.readers.star import Names, Numbers, tables
 
@@ -134,6 +135,11 @@ def test_a_line_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None
     path.write_bytes(b"data_\nloop_\n_a\n" + b"x" * 20_000_000)
     with less_memory_than(10_000_000), pytest.raises(InputError, match="line 4 is too long"):
         next(tables(InputFile(path)))
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    assert parsed(tmp_path / "x.star", b"\xef\xbb\xbfdata_x\nloop_\n_a\n1\n") == [("x", {"a": ["1"]})]
+    assert is_star((tmp_path / "x.star").read_bytes())
 
 
 def test_what_is_no_number_is_nan(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias
@@ -242,7 +243,7 @@ class _Text:
     def __init__(self, source: Source) -> None:
         self.number = 1
         self._source = source
-        self._read = 0
+        self._read = len(BOM_UTF8) if source.read(0, len(BOM_UTF8)) == BOM_UTF8 else 0
         self._piece = b""
         self._at = 0
 

@@ -49,7 +49,7 @@ _SERIES, _SERIES_STAR = "rlnTomoName", "rlnTomoTiltSeriesStarFile"
 _STACKS = (".mrcs", ".mrc", ".st")
 _A_PER_UM = 1e4
 _IMAGE_NUMBER = re.compile(rb"0*[1-9]\d{0,11}")
-_HEADING = re.compile(rb"(?:\s|#[^\n]*\n)*data_")
+_HEADING = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|#[^\n]*\n)*data_")
 
 
 def is_star(head: bytes) -> bool:
