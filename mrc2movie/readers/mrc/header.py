@@ -39,6 +39,8 @@ _MRCZ_OLD = re.compile(r"MRCZ0\.[0-4](?!\d)")
 ByteOrder = Literal["<", ">"]
 Sign = Literal["auto", "signed", "unsigned"]
 
+_DTYPES: dict[ByteOrder, np.dtype[np.void]] = {"<": HEADER_DTYPE.newbyteorder("<"), ">": HEADER_DTYPE.newbyteorder(">")}
+
 
 class HeaderError(Exception):
     """No sane MRC header; the text says why.
@@ -247,34 +249,35 @@ class _Raw:
 
 
 def _unpack(raw: bytes, byte_order: ByteOrder) -> _Raw:
-    fields = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(byte_order), count=1)[0]
+    dtype = _DTYPES[byte_order]
+    # All at once as Python values, which takes 0.1 of the time that it takes one by one: collections have 10,000 headers.
+    fields = dict(zip(dtype.names or (), np.frombuffer(raw, dtype, count=1)[0].item(), strict=True))
     nint, nreal = struct.unpack_from(byte_order + "2h", raw, 128)
     stamp, flags = struct.unpack_from(byte_order + "2i", raw, 152)
-    cell, origin = fields["cella"], fields["origin"]
-    label_count = int(fields["nlabl"])
+    label_count = fields["nlabl"]
     return _Raw(
         byte_order=byte_order,
-        size=(int(fields["nx"]), int(fields["ny"]), int(fields["nz"])),
-        mode=int(fields["mode"]),
-        start=(int(fields["nxstart"]), int(fields["nystart"]), int(fields["nzstart"])),
-        sampling=(int(fields["mx"]), int(fields["my"]), int(fields["mz"])),
-        cell=(float(cell["x"]), float(cell["y"]), float(cell["z"])),
-        axes=(int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
-        dmin=float(fields["dmin"]),
-        dmax=float(fields["dmax"]),
-        ispg=int(fields["ispg"]),
-        nsymbt=int(fields["nsymbt"]),
-        exttyp=printable_text(bytes(fields["exttyp"])),
-        nversion=int(fields["nversion"]),
+        size=(fields["nx"], fields["ny"], fields["nz"]),
+        mode=fields["mode"],
+        start=(fields["nxstart"], fields["nystart"], fields["nzstart"]),
+        sampling=(fields["mx"], fields["my"], fields["mz"]),
+        cell=fields["cella"],
+        axes=(fields["mapc"], fields["mapr"], fields["maps"]),
+        dmin=fields["dmin"],
+        dmax=fields["dmax"],
+        ispg=fields["ispg"],
+        nsymbt=fields["nsymbt"],
+        exttyp=printable_text(fields["exttyp"]),
+        nversion=fields["nversion"],
         nint=nint,
         nreal=nreal,
         imod_flags=flags if stamp == _IMOD_STAMP else None,
-        origin=(float(origin["x"]), float(origin["y"]), float(origin["z"])),
-        map=bytes(fields["map"]),
+        origin=fields["origin"],
+        map=fields["map"],
         machst=bytes(fields["machst"]),
         label_count=label_count,
         labels=tuple(
-            text for label in fields["label"][: max(0, label_count)] if (text := printable_text(bytes(label)))
+            text for label in fields["label"][: max(0, label_count)].tolist() if (text := printable_text(label))
         ),
     )
 
@@ -435,4 +438,4 @@ def _origin(found: _Raw, size: tuple[float | None, float | None, float | None]) 
 def printable_text(raw: bytes) -> str:
     """Text of a fixed field, up to its first zero byte; what cannot be printed is a question mark."""
     text = raw.split(b"\0")[0].decode("latin-1").strip()
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
