@@ -23,8 +23,8 @@ sections done, that of all, and the bytes of a section as it is stored, unpacked
 _PIECE_BYTES = 2 * 2**20
 _MOST_TOGETHER = 16
 _PIECES = 4
-"""A piece of work is one section, or as many as have _PIECE_BYTES, but at most _MOST_TOGETHER, where each processor gets
-at least _PIECES pieces: handing over takes 0.1 ms, and to convert a megabyte 4 ms."""
+"""A piece of work is one section, or as many as have _PIECE_BYTES, at most _MOST_TOGETHER, where each processor gets at
+least _PIECES pieces: handing over takes 0.1 ms, and to convert a megabyte 4 ms."""
 
 
 @dataclass(frozen=True)
