@@ -1,13 +1,16 @@
 """What was found in a volume, from the files that say it to what is drawn over its sections."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mrc2movie.conversion.masks import masks
 from mrc2movie.conversion.preparation import Preparation
 from mrc2movie.errors import InputError, UsageError, about
 from mrc2movie.options.settings import Settings
@@ -23,6 +26,7 @@ from mrc2movie.readers.annotations.placing import Points, placed, scale_of_model
 from mrc2movie.readers.annotations.points import Picks, read_points
 from mrc2movie.readers.volume import Description
 from mrc2movie.store.files import FileStamp
+from mrc2movie.workers import Share
 
 _USUAL_DIAMETER_A, _USUAL_DIAMETER = 200.0, 16.0
 """Of a point where nobody says it: about a ribosome's; in voxels where no voxel size is known."""
@@ -50,7 +54,7 @@ class Annotations:
 
 def _patterns(settings: Settings) -> Mapping[str, str]:
     """The files that are asked for, by their option."""
-    patterns = {"--model": settings.model, "--points": settings.points}
+    patterns = {"--mask": settings.mask, "--model": settings.model, "--points": settings.points}
     return {flag: pattern for flag, pattern in patterns.items() if pattern}
 
 
@@ -79,6 +83,9 @@ def annotations(
     description: Description,
     selection: Selection,
     prepared: Preparation,
+    workers: Share,
+    opened: ExitStack,
+    directory: Path,
 ) -> Annotations:
     """What is drawn over the sections of a file.
 
@@ -89,6 +96,9 @@ def annotations(
         description: Of the volume, in the direction in which it is shown.
         selection: Its sections that are shown.
         prepared: What is done to each.
+        workers: What the file uses of the threads of the run.
+        opened: Closes what is read while the movie is made.
+        directory: Where temporary files go.
 
     Raises:
         InputError: A file of annotations cannot be read, or does not fit the volume.
@@ -100,6 +110,14 @@ def annotations(
     overlays: list[Overlay] = []
     legend: list[tuple[str, Colour]] = []
     name = stem_of(source.name)
+    palette = partial(next, cycle(PALETTE))
+    if settings.mask:
+        paths = [(path, _feature(path, name)) for path in _found("--mask", settings.mask, name, warnings)]
+        regions, meanings = masks(
+            paths, settings, prepared.geometry, selection, description.shape, palette, workers, opened, directory
+        )
+        overlays += regions
+        legend += meanings
     if settings.model:
         for path in _found("--model", settings.model, name, warnings):
             drawn = _model(path, file, selection, prepared, notes)
@@ -108,7 +126,7 @@ def annotations(
     if settings.points:
         found = list(_points(settings, name, file, notes, warnings))
         if found:
-            spheres = _spheres(found, settings, file, selection, prepared, notes)
+            spheres = _spheres(found, settings, file, selection, prepared, palette, notes)
             overlays.append(spheres)
             legend += spheres.legend
     return Annotations(tuple(overlays), tuple(legend), tuple(notes), tuple(warnings))
@@ -130,7 +148,7 @@ def _points(
         with about(path):
             points = placed(picks, file.shape, file.voxel_size_A, settings.point_unit)
         notes += (f"--points: {path.name}: {note}" for note in points.notes)
-        yield _feature(path, name) if len(paths) > 1 else "", points
+        yield (_feature(path, name) or path.stem) if len(paths) > 1 else "", points
 
 
 def _found(flag: str, pattern: str, name: str, warnings: list[str]) -> Sequence[Path]:
@@ -147,8 +165,9 @@ def _some(volumes: NDArray[np.str_]) -> str:
 
 
 def _feature(path: Path, name: str) -> str:
-    """What one of several files is about: its name without that of the volume."""
-    return path.stem.replace(name, "").strip("_-. ") or path.stem
+    """What a file is about: its name without that of the volume; empty where nothing is left."""
+    stem = stem_of(path.name)
+    return (path.stem if stem == path.name else stem).replace(name, "").strip("_-. ")
 
 
 @lru_cache(_FILES_KEPT)
@@ -163,6 +182,7 @@ def _spheres(
     file: Description,
     selection: Selection,
     prepared: Preparation,
+    palette: Callable[[], Colour],
     notes: list[str],
 ) -> Spheres:
     labels = [points.names[kind] or feature for feature, points in found for kind in points.classes.tolist()]
@@ -179,7 +199,7 @@ def _spheres(
         np.where(np.isnan(diameters), usual, diameters) / 2,
         classes,
         names.tolist(),
-        [PALETTE[place % len(PALETTE)] for place in range(len(names))],
+        [palette() for _ in names],
         _spacing(file),
         prepared.geometry,
         selection,

@@ -84,7 +84,9 @@ def convert_claimed(
         measured = measure(volume, settings, workers, progress)
         sections, grey_range = measured.sections, measured.grey_range
         description, selection, prepared = sections.description, sections.selection, sections.preparation
-        drawn = annotations(path, settings, file.description, description, selection, prepared)
+        drawn = annotations(
+            path, settings, file.description, description, selection, prepared, workers, opened, claim.directory
+        )
         options = replace(render_options(settings, grey_range, measured.shifts, prepared), overlays=drawn.overlays)
         frame_shape = (*prepared.frame_shape[:2], 3) if drawn.overlays else prepared.frame_shape
         labels = plan_labels(

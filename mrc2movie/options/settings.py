@@ -406,6 +406,21 @@ class Settings:
         "spheres; {name} and * as for --points",
         "none",
     )
+    mask: str | None = _option(
+        None,
+        kinds.text("FILE"),
+        "labels",
+        "draw the segmentation in FILE: labels, one feature a file (such as '{name}__*.mrc'), or probabilities; as "
+        "large as the volume or binned; {name} and * as for --points",
+        "none",
+    )
+    mask_threshold: float | None = _option(
+        None,
+        kinds.number(float, -1e9, 1e9, "VALUE"),
+        "labels",
+        "for --mask: what is more than this is in the feature, whatever the values",
+        "labels above 0 where all values are whole numbers, else 0.5",
+    )
     image_dir: str | None = _option(
         None,
         kinds.text("DIR"),
