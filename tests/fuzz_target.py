@@ -1,11 +1,13 @@
 """What no file may break: every input becomes a volume or an error of ours. Run as a program it fuzzes with atheris.
 
 ``python tests/fuzz_target.py -runs=200000 CORPUS`` takes libFuzzer's options; ``CORPUS`` gets a valid file of every
-dialect if it is empty.
+dialect if it is empty, or only of those that begin as MRC2MOVIE_FUZZ says: ``MRC``, ``TIFF``, ``DM``,
+``stack``.
 """
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -15,9 +17,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import blosc2
 import numpy as np
+import tifffile
 
 if __name__ == "__main__":
     import atheris
@@ -25,7 +29,9 @@ if __name__ == "__main__":
     with atheris.instrument_imports(include=["mrc2movie"]):  # so that it sees which branches an input takes
         import mrc2movie.readers  # noqa: F401
 
+from dm_bytes import dm
 from mrc_bytes import IMOD_STAMP, header, mrc, section_of
+from stack_bytes import em, ser, spider
 
 from mrc2movie.errors import InputError
 from mrc2movie.readers import open_volume
@@ -55,7 +61,52 @@ def seeds() -> dict[str, bytes]:
     }
     plain = files["mode 1"]
     files.update(gzip=gzip.compress(plain), bzip2=bz2.compress(plain), xz=lzma.compress(plain))
+    return {f"MRC, {name}": data for name, data in files.items()} | tiffs() | dms() | stacks()
+
+
+def tiffs() -> dict[str, bytes]:
+    """TIFF files, each way to compress and arrange them once."""
+    voxels = np.arange(2 * 17 * 18).reshape(2, 17, 18)
+    options: dict[str, dict[str, Any]] = {
+        "TIFF": {},
+        "TIFF, strips": {"rowsperstrip": 5, "byteorder": ">"},
+        "TIFF, LZW": {"compression": "lzw", "predictor": 2, "rowsperstrip": 5},
+        "TIFF, deflate": {"compression": "zlib", "bigtiff": True, "tile": (16, 16)},
+        "TIFF, PackBits": {"compression": "packbits"},
+        "TIFF, ImageJ": {"imagej": True},
+        "TIFF, OME": {"ome": True},
+    }
+    files = {}
+    for name, option in options.items():
+        written = io.BytesIO()
+        tifffile.imwrite(written, voxels.astype(np.uint16), **{"photometric": "minisblack", **option})
+        files[name] = written.getvalue()
     return files
+
+
+def dms() -> dict[str, bytes]:
+    """DM3 and DM4 files."""
+    voxels = np.arange(24).reshape(3, 2, 4)
+    files = {
+        f"DM{version}, {order}": dm(voxels.astype("u2"), version, order, units=("nm",) * 3, scales=(0.5,) * 3)
+        for version in (3, 4)
+        for order in "<>"
+    }
+    return {**files, "DM4, a transform": dm(voxels.astype("c8"))}
+
+
+def stacks() -> dict[str, bytes]:
+    """Files of the simple formats."""
+    voxels = np.arange(24).reshape(3, 2, 4)
+    return {
+        "stack, EM": em(voxels.astype("i2")),
+        "stack, EM of a Sun": em(voxels.astype("f4"), 4, ">"),
+        "stack, EM, a transform": em(voxels.astype("c8")),
+        "stack, SER": ser(voxels.astype("u2")),
+        "stack, SER, long": ser(voxels.astype("f8"), 0x220),
+        "stack, SPIDER": spider(voxels),
+        "stack, SPIDER stack": spider(voxels, ">", stack=True),
+    }
 
 
 def examine(path: Path) -> bool:
@@ -84,7 +135,8 @@ def examine(path: Path) -> bool:
 def write_seeds(corpus: Path) -> None:
     """Fill an empty corpus."""
     corpus.mkdir(exist_ok=True)
-    for number, data in enumerate(seeds().values()):
+    wanted = os.environ.get("MRC2MOVIE_FUZZ", "")
+    for number, data in enumerate(data for name, data in seeds().items() if name.startswith(wanted)):
         (corpus / f"seed{number}").write_bytes(data)
 
 

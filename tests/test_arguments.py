@@ -64,7 +64,7 @@ def test_a_missing_and_an_empty_input_do_not_hurt_the_others(here: Path, capsys:
     assert run("gone.mrc", "empty", "one", "out") == 1
     said = capsys.readouterr().err
     assert "gone.mrc: does not exist" in said
-    assert "empty: no file in it is named like an MRC file" in said
+    assert "empty: no file in it is named like a file of sections" in said
     assert movies(here / "out") == ["a.avi", "b.avi"]
     assert run("gone.mrc", "empty", "elsewhere") == 2
     assert "none of the inputs can be converted" in only_line(capsys)

@@ -60,10 +60,11 @@ def test_every_file_of_a_directory_becomes_a_movie_and_leaves_nothing_else(stack
 
 def test_all_suffixes_of_the_field_are_known_in_any_case(tmp_path: Path) -> None:
     suffixes = (
-        "mrc mrcs st ali preali rec map ccp4 bl flat join sint sqz srec mrcz MRC Rec mrc.gz st.BZ2 rec.xz map.zst"
+        "mrc mrcs st ali preali rec map ccp4 bl flat join sint sqz srec mrcz MRC Rec mrc.gz st.BZ2 rec.xz map.zst "
+        "tif TIFF dm3 DM4 em ser spi hed"
     )
     files = [f"{i}.{suffix}" for i, suffix in enumerate(suffixes.split())]
-    found = targets(tmp_path, *files, "x.tif", "mrc", ".gz", "y.gz")
+    found = targets(tmp_path, *files, "x.txt", "mrc", ".gz", "y.gz")
     assert found == {file: file.split(".")[0] + ".avi" for file in files}
 
 
@@ -117,7 +118,7 @@ def test_one_file_is_converted_whatever_its_name(tmp_path: Path) -> None:
 
 def test_nothing_to_convert_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, tmp_path / "out") == 2
-    assert "named like an MRC file; choose others with --pattern" in capsys.readouterr().err
+    assert "named like a file of sections; choose others with --pattern" in capsys.readouterr().err
     assert run(tmp_path / "missing", tmp_path / "out") == 2
     assert "missing: does not exist" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -557,14 +558,17 @@ def test_images_in_other_formats_are_counted_in_one_line(
     stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (stacks / "below").mkdir()
-    for name in ("1.tif", "2.TIFF", "3.eer", "below/4.tif", ".5.tif", "6.hdf", "a.mdoc", "b.txt"):
+    for name in ("1.jpg", "2.JPEG", "3.eer", "below/4.jpg", ".5.jpg", "6.png", "a.mdoc", "b.txt"):
         (stacks / name).touch()
-    line = "2 TIFF files, 1 EER file and 1 HDF5 file are no inputs: only MRC files are read"
+    line = (
+        "2 JPEG files, 1 EER file and 1 PNG file are no inputs: such files are not read; relion_convert_to_tiff and "
+        "IMOD's clip make TIFF files of EER"
+    )
     assert run(stacks, tmp_path / "out") == 0
     assert [text for text in capsys.readouterr().err.splitlines() if "inputs" in text] == [line]
     assert line in (tmp_path / "out" / "mrc2movie.log").read_text()
     assert run(stacks, tmp_path / "out", "--dry-run", "--recursive") == 0
-    assert line.replace("2 TIFF", "3 TIFF") in capsys.readouterr().err
+    assert line.replace("2 JPEG", "3 JPEG") in capsys.readouterr().err
     assert run(stacks, tmp_path / "out", "--pattern", "*.st") == 0
     assert run(stacks / "a.mrc", tmp_path / "out") == 0
     assert "inputs" not in capsys.readouterr().err
@@ -574,14 +578,14 @@ def test_a_directory_of_nothing_but_images_in_other_formats_says_what_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(12):
-        (tmp_path / f"{number}.tif").touch()
+        (tmp_path / f"{number}.eer").touch()
     assert run(tmp_path, tmp_path / "out") == 2
     said = capsys.readouterr().err
-    assert "is named like an MRC file; 12 TIFF files are no inputs: only MRC files are read" in said
+    assert "is named like a file of sections; 12 EER files are no inputs: such files are not read" in said
     (tmp_path / "only").mkdir()
-    (tmp_path / "only" / "a.dm3").touch()
+    (tmp_path / "only" / "a.png").touch()
     assert run(tmp_path / "only", tmp_path / "out") == 2
-    assert "1 DM3 file is no input: only MRC files are read" in capsys.readouterr().err
+    assert "1 PNG file is no input: such files are not read" in capsys.readouterr().err
 
 
 def test_our_own_pictures_among_the_inputs_are_not_counted(stacks: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from mrc_bytes import IMOD_STAMP, header, mrc, read, stored, write
 from numpy.typing import NDArray
 
 from mrc2movie.readers import open_volume
-from mrc2movie.readers.mrc.header import Sign
+from mrc2movie.readers.voxels import Sign
 
 Movie = Callable[..., NDArray[np.uint8]]
 

@@ -25,39 +25,14 @@ def image(suffix: str) -> bytes:
     return data.tobytes()
 
 
-def spider(order: str) -> bytes:
-    """20 x 30 pixels behind a header of whole rows, which has a kilobyte at least."""
-    fields = [0.0] * 260
-    fields[0], fields[1], fields[4], fields[11], fields[12] = 1, 30, 1, 20, 13
-    fields[21], fields[22] = 13 * 80, 80
-    return struct.pack(f"{order}260f", *fields) + bytes(20 * 30 * 4)
-
-
-def imagic() -> bytes:
-    fields = struct.pack("<14i", 1, 3, 0, 1, 5, 6, 2024, 12, 30, 0, 600, 600, 20, 30)
-    return (fields + b"REAL").ljust(1024, b"\0") * 4
-
-
 LEADER = b"00714cam a2200205 a 4500001001300000"
 SOURCE_MAP = json.dumps({"version": 3, "sources": ["a.js"], "mappings": "AAAA"}).encode()
 FOREIGN = {
-    "TIFF": (image(".tiff"), "a TIFF image"),
-    "big-endian TIFF": (b"MM\0*" + bytes(3000), "a TIFF image"),
     "PNG": (image(".png"), "a PNG image"),
     "JPEG": (image(".jpg"), "a JPEG image"),
-    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(2000), "an HDF5 file"),
-    "EER": (b"II+\0" + bytes(3000), "a TIFF image (BigTIFF, as EER is)"),
-    "DM3": (struct.pack(">3I", 3, 9000, 1) + bytes(2000), "a Gatan Digital Micrograph file (DM3)"),
-    "SER": (b"II\x97\x01" + bytes(2000), "a TIA series file (SER)"),
     "NumPy": (b"\x93NUMPY\1\0" + bytes(2000), "a NumPy array"),
     "ZIP": (b"PK\3\4" + bytes(2000), "a ZIP archive"),
-    "DM4": (struct.pack(">2I", 4, 0) + bytes(2000), "a Gatan Digital Micrograph file (DM4)"),
     "MP4": (struct.pack(">I", 24) + b"ftypisom" + bytes(2000), "an MP4 or QuickTime movie"),
-    "EM": (bytes([6, 0, 0, 5]) + struct.pack("<3i", 4, 5, 6) + bytes(496 + 480), "an EM file (TOM toolbox)"),
-    "EM of a Sun": (bytes([3, 0, 0, 2]) + struct.pack(">3i", 40, 5, 6) + bytes(496 + 2400), "an EM file"),
-    "SPIDER": (spider("<"), "a SPIDER image"),
-    "big-endian SPIDER": (spider(">"), "a SPIDER image"),
-    "IMAGIC": (imagic(), "an IMAGIC header"),
     "tar": (b"a.mrc".ljust(257, b"\0") + b"ustar" + bytes(2000), "a tar archive"),
     "text": (b"some notes\n" * 200, "a text file"),
     "short text": (b"x\n", "a text file"),

@@ -22,18 +22,18 @@ _UNFINISHED = re.compile(r"\.(tmp|part)\Z|downloading", re.IGNORECASE)
 
 def in_words(others: Counter[str]) -> str:
     """What the images in a directory are that are no inputs; empty where there are none."""
-    counts = [f"{count} {kind} file{'s' if count > 1 else ''}" for kind, count in others.most_common()]
+    ordered = sorted(others.items(), key=lambda each: (-each[1], each[0]))
+    counts = [f"{count} {kind} file{'s' if count > 1 else ''}" for kind, count in ordered]
     if not counts:
         return ""
     first = " and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
-    return f"{first} {'are no inputs' if others.total() > 1 else 'is no input'}: only MRC files are read"
+    advice = "; relion_convert_to_tiff and IMOD's clip make TIFF files of EER" if "EER" in others else ""
+    return f"{first} {'are no inputs' if others.total() > 1 else 'is no input'}: such files are not read{advice}"
 
 
 _OTHER_IMAGES = {
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-    **dict.fromkeys((".hdf", ".h5", ".hdf5", ".emd"), "HDF5"),
     **dict.fromkeys((".jpg", ".jpeg"), "JPEG"),
-    **{".eer": "EER", ".dm3": "DM3", ".dm4": "DM4", ".em": "EM", ".ser": "SER", ".png": "PNG", ".spi": "SPIDER"},
+    **{".eer": "EER", ".png": "PNG"},
 }
 """Images in other formats, by their suffixes: people who expect movies of them should know why there are none."""
 
@@ -100,7 +100,7 @@ def inputs_in(
                 others[kind] += 1
 
 
-_INPUT = "MRC"
+_INPUT = "input"
 
 
 def _kind_of(name: str, settings: Settings) -> str:

@@ -143,7 +143,7 @@ def _jobs(sources: Sequence[Path], output_directory: Path, settings: Settings) -
         unlisted.update((path, _below(root, path)) for path in not_listed)
         refused |= not_listed
     if not named and not unlisted:
-        raise NothingToConvert("none of the inputs can be converted", "name directories of MRC files, or files")
+        raise NothingToConvert("none of the inputs can be converted", "name directories or files of sections")
     targets = _targets({name: each.path for name, each in named.items()}, suffix(settings), output_directory)
     not_tried = unlisted | {
         source: Path(source.name or str(number)) for number, source in enumerate(refused) if source not in unlisted
@@ -174,7 +174,7 @@ def _found(
     found = inputs_in(source, output_directory, settings, unlisted, others)
     inputs = sorted((Path(entry.path) for entry, _ in found), key=_natural)
     if not inputs and not unlisted:
-        wanted = f"matches {settings.pattern}" if settings.pattern else "is named like an MRC file"
+        wanted = f"matches {settings.pattern}" if settings.pattern else "is named like a file of sections"
         advice = "choose others with --pattern, look into sub-directories with --recursive"
         raise NothingToConvert("; ".join(filter(None, (f"no file in it {wanted}", in_words(others)))), advice)
     return inputs

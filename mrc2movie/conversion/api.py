@@ -39,9 +39,9 @@ def convert(
     Notes and warnings go to the logger ``mrc2movie``.
 
     Args:
-        source: An MRC file, or a file or job folder that names images in others; or an array of sections, (z, y, x) of
-            any real dtype, or (z, y, x, 3) uint8 red, green, blue. Row 0 is the bottom of the picture unless `settings`
-            have ``flip="no"``. An array is not copied, and must not change meanwhile.
+        source: A file of sections, or a file or job folder that names images in others; or an array of sections,
+            (z, y, x) of any real dtype, or (z, y, x, 3) uint8 red, green, blue. Row 0 is the bottom of the picture
+            unless `settings` have ``flip="no"``. An array is not copied, and must not change meanwhile.
         target: The movie; its directory must exist.
         settings: All options; the defaults where None. Where they were given no format, the name of the target
             decides.

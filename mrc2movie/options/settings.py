@@ -189,6 +189,13 @@ class Settings:
         "show a tilt series by increasing tilt angle (tilt), as in the file (file), or by tilt where the file jumps to "
         "and fro (auto); discards count in the order shown",
     )
+    dataset: str | None = _option(
+        None,
+        kinds.text("PATH"),
+        "sections",
+        "show this data set of an HDF5 file, or what is below this path, such as /Data/Image",
+        "the largest stack of images",
+    )
     every: int = _option(
         1,
         kinds.number(int, 1, 1_000_000, "N"),
@@ -536,7 +543,7 @@ class Settings:
         kinds.text("GLOB"),
         "batch",
         "convert the files whose name matches, such as '*_rec.mrc'",
-        "all names of MRC files",
+        "the usual names of the formats that are read",
     )
     shard: str | None = _option(
         None,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mrc2movie.errors import InputError, about
 from mrc2movie.options.settings import Settings
+from mrc2movie.readers import dm, em, hdf5, imagic, mrc, ser, spider, tiff
 from mrc2movie.readers.collections import SUFFIXES as COLLECTION_SUFFIXES
 from mrc2movie.readers.collections import (
     classes_beside,
@@ -20,14 +21,12 @@ from mrc2movie.readers.collections import (
 )
 from mrc2movie.readers.collections.stamps import stamps_of
 from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compression_of
-from mrc2movie.readers.mrc import SUFFIXES as MRC_SUFFIXES
-from mrc2movie.readers.mrc import open_mrc
-from mrc2movie.readers.mrc.header import Sign
 from mrc2movie.readers.scans.direct_electron import files_beside
 from mrc2movie.readers.scans.told import with_scan
-from mrc2movie.readers.source import InputFile, Source
+from mrc2movie.readers.source import Asked, InputFile, Source
 from mrc2movie.readers.suffixes import split_name
 from mrc2movie.readers.volume import Volume
+from mrc2movie.readers.voxels import Sign
 from mrc2movie.store.files import FileStamp
 
 _HEAD_BYTES = 1024
@@ -38,17 +37,28 @@ class Reader:
     """A kind of file.
 
     Attributes:
+        name: What it is, in a word.
         suffixes: The names under which such files are taken from a directory, in lower case.
         recognises: Whether a file that begins with these bytes, at most 1024, is one.
         open: Opens one that begins so; closes the source with the volume, and not when it raises.
     """
 
+    name: str
     suffixes: frozenset[str]
-    recognises: Callable[[bytes], bool]
-    open: Callable[[Source, bytes, Sign], Volume]
+    recognises: Callable[[Source, bytes], bool]
+    open: Callable[[Source, bytes, Asked], Volume]
 
 
-READERS = (Reader(MRC_SUFFIXES, lambda head: True, open_mrc),)
+READERS = (
+    Reader("TIFF", tiff.SUFFIXES, tiff.recognises, tiff.open_tiff),
+    Reader("DM3 or DM4", dm.SUFFIXES, dm.recognises, dm.open_dm),
+    Reader("HDF5", hdf5.SUFFIXES, hdf5.recognises, hdf5.open_hdf5),
+    Reader("SER", ser.SUFFIXES, ser.recognises, ser.open_ser),
+    Reader("IMAGIC", imagic.SUFFIXES, imagic.recognises, imagic.open_imagic),
+    Reader("SPIDER", spider.SUFFIXES, spider.recognises, spider.open_spider),
+    Reader("EM", em.SUFFIXES, em.recognises, em.open_em),
+    Reader("MRC", mrc.SUFFIXES, lambda source, head: True, mrc.open_mrc),
+)
 """In the order in which they are asked; MRC comes last, since its old files have no magic number."""
 
 PLAIN_SUFFIXES = frozenset().union(*(reader.suffixes for reader in READERS))
@@ -80,6 +90,7 @@ def open_volume(
     image_dir: Path | None = None,
     series: str = "",
     iterations: bool = False,
+    dataset: str | None = None,
 ) -> Volume:
     """Open a file by what its content is, whatever its name.
 
@@ -91,11 +102,13 @@ def open_volume(
         image_dir: Where the images of a collection lie by their bare names; None where they lie as they are named.
         series: Of a collection with several tilt series: which one.
         iterations: Whether the file stands for the classification that it belongs to, a section an iteration.
+        dataset: Which data set of an HDF5 file is shown, or what is shown below this path; None where it may choose.
 
     Raises:
         InputError: It cannot be read as a stack of sections; the message says why.
     """
-    open_file = partial(_open_images, mode0, spool_directory)
+    asked = Asked(mode0, dataset)
+    open_file = partial(_open_images, asked, spool_directory)
     with about(path):
         if iterations:
             return open_iterations(path, open_file, _open_source)
@@ -103,7 +116,7 @@ def open_volume(
         try:
             head = source.read(0, _HEAD_BYTES)
             if not is_collection(source.path, head):
-                return _with_classes(_opened(source, head, mode0))
+                return _with_classes(_opened(source, head, asked))
         except BaseException:
             source.close()
             raise
@@ -130,7 +143,9 @@ def _with_classes(volume: Volume) -> Volume:
 def open_input(path: Path, settings: Settings, spool_directory: Path | None = None, series: str = "") -> Volume:
     """Open an input as the settings say; see `open_volume`."""
     image_dir = Path(settings.image_dir) if settings.image_dir else None
-    volume = open_volume(path, settings.mode0, spool_directory, image_dir, series, settings.iterations)
+    volume = open_volume(
+        path, settings.mode0, spool_directory, image_dir, series, settings.iterations, settings.dataset
+    )
     with about(path), _closed_on_error(volume):
         return as_scan(volume, settings)
 
@@ -160,7 +175,8 @@ def other_stamps(path: Path, settings: Settings, series: str = "") -> tuple[File
     for file in files_beside(path):
         with suppress(OSError):  # a sidecar that is stamped as such is stamped twice, which does no harm
             beside.append(FileStamp.of(file))
-    return (*stamps_of(path, series, image_dir, settings.iterations, _open_source), *beside)
+    of_parts = stamps_of(path, series, image_dir, settings.iterations, _open_source, imagic.other_file(path))
+    return (*of_parts, *beside)
 
 
 def as_file(path: Path) -> Path | None:
@@ -182,20 +198,22 @@ def tilt_series(path: Path) -> Sequence[str]:
     return ()
 
 
-def _open_images(mode0: Sign, spool_directory: Path | None, path: Path) -> Volume:
+def _open_images(asked: Asked, spool_directory: Path | None, path: Path) -> Volume:
     """Open a file that a collection names."""
     with about(path):
         source = _source(path, spool_directory)
         try:
-            return _opened(source, source.read(0, _HEAD_BYTES), mode0)
+            return _opened(source, source.read(0, _HEAD_BYTES), asked)
         except BaseException:
             source.close()
             raise
 
 
-def _opened(source: Source, head: bytes, mode0: Sign) -> Volume:
-    reader = next(reader for reader in READERS if reader.recognises(head))
-    return reader.open(source, head, mode0)
+def _opened(source: Source, head: bytes, asked: Asked) -> Volume:
+    reader = next(reader for reader in READERS if reader.recognises(source, head))
+    if source.container and reader is not READERS[-1]:
+        raise InputError(f"is a {reader.name} file inside {source.container}", "unpack it first")
+    return reader.open(source, head, asked)
 
 
 def _source(path: Path, spool_directory: Path | None) -> Source:

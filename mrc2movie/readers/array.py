@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError, UsageError, about
 from mrc2movie.readers.volume import Description, Load, Section, Volume
+from mrc2movie.readers.voxels import shown_dtype
 
 Lengths: TypeAlias = tuple[float, float, float]
 """In Å along (columns, rows, sections)."""
-
-_AS_THEY_ARE = tuple(np.dtype(code) for code in ("i1", "u1", "i2", "u2", "i4", "u4", "f2", "f4"))
-"""What MRC files have as well; all else that is real is shown as float32."""
 
 
 class ArrayVolume(Volume):
@@ -40,7 +38,7 @@ class ArrayVolume(Volume):
             self._array = array = np.asanyarray(array)
             _check(array)
             native = np.dtype(np.uint8) if array.dtype == bool else array.dtype.newbyteorder("=")
-            shown = native if native in _AS_THEY_ARE else np.dtype(np.float32)
+            shown = shown_dtype(native)
             sections, rows, columns = array.shape[:3]
             self.description = Description(
                 shape=(sections, rows, columns),
@@ -50,7 +48,7 @@ class ArrayVolume(Volume):
                 header={"array": {"shape": list(array.shape), "dtype": str(array.dtype)}},
                 storage={"array": str(array.dtype)},
                 colour=array.ndim == 4,
-                notes=() if shown is native else (f"the voxels are {native}, and are taken as float32",),
+                notes=() if shown == native else (f"the voxels are {native}, and are taken as float32",),
             )
         self.stored_bytes = array.nbytes
         self.scratch_bytes = math.prod(self.description.section_shape) * shown.itemsize

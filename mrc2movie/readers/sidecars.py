@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mrc2movie.errors import InputError
-from mrc2movie.readers.mrc.extended import MOST_SECTIONS, TILT, Column, Metadata
+from mrc2movie.readers.metadata import MOST_SECTIONS, TILT, Column, Metadata
 from mrc2movie.readers.source import InputFile
 from mrc2movie.readers.suffixes import may_have_sidecars
 from mrc2movie.readers.times import CLOCK, EXPOSURE, clock_column, detector_rate
@@ -25,6 +25,7 @@ MDOC_BYTES = 16 * 2**20
 
 _ANGLES_BYTES = 2**20
 _NUMBER_LENGTH = 64
+_DOSE = "dose_e_per_A2"
 
 # Key of SerialEM, which of its values, our name.
 _MDOC_FIELDS = (
@@ -36,7 +37,7 @@ _MDOC_FIELDS = (
     ("PixelSpacing", 0, "pixel_size_A"),
     ("Defocus", 0, "defocus_um"),
     ("TargetDefocus", 0, "target_defocus_um"),
-    ("ExposureDose", 0, "dose_e_per_A2"),
+    ("ExposureDose", 0, _DOSE),
     ("ExposureTime", 0, "exposure_s"),
     ("RotationAngle", 0, "tilt_axis_degrees"),
     ("Voltage", 0, "voltage_kV"),
@@ -183,7 +184,7 @@ def read_mdoc(name: str, text: str) -> Metadata | None:
         if len(sections) > MOST_SECTIONS:
             return None
     if not sections:
-        return _frames(name, frame_set)
+        return _frames(name, frame_set, common)
     ordered = [sections[number] for number in sorted(sections)]
     columns: dict[str, Column] = {}
     for key, position, column_name in _MDOC_FIELDS:
@@ -196,12 +197,18 @@ def read_mdoc(name: str, text: str) -> Metadata | None:
     return Metadata(name, columns, frames=tuple(section.get(_FRAMES, "") for section in ordered))
 
 
-def _frames(name: str, frame_set: dict[str, str]) -> Metadata | None:
-    """What is told of a movie's frames: they share its exposure."""
-    count, exposure = frame_set.get("NumSubFrames", ""), _number(frame_set.get("ExposureTime", ""))
-    if not (count.isdecimal() and len(count) < 6 and int(count) and exposure):
+def _frames(name: str, frame_set: dict[str, str], common: dict[str, str]) -> Metadata | None:
+    """What is told of a movie's frames: they share its exposure and its dose."""
+    text = frame_set.get("NumSubFrames", "")
+    count = int(text) if text.isdecimal() and len(text) < 6 else 0
+    if not count or not _number(frame_set.get("ExposureTime", "")):
         return None
-    return Metadata(name, {TILT: [None] * int(count), EXPOSURE: [exposure / int(count)] * int(count)})
+    columns: dict[str, Column] = {TILT: [None] * count}
+    for key, position, column_name in _MDOC_FIELDS:
+        (value,) = _values([frame_set], common, key, position, 360 if column_name == TILT else math.inf)
+        if value is not None:
+            columns[column_name] = [value / count if column_name in (EXPOSURE, _DOSE) else value] * count
+    return Metadata(name, columns)
 
 
 def _values(

@@ -8,12 +8,28 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from mrc2movie.errors import InputError
+from mrc2movie.readers.voxels import Sign
 from mrc2movie.store.spool import PositionedFile
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the user wants a file to be read.
+
+    Attributes:
+        mode0: Whether 8-bit integers are signed; ``auto`` as the file tells.
+        dataset: Which data set of an HDF5 file; None where the reader chooses.
+    """
+
+    mode0: Sign = "auto"
+    dataset: str | None = None
+
 
 Fetch: TypeAlias = Callable[[memoryview], int]
 """Fills a buffer, in any thread; returns the number of bytes, fewer at the end of the source."""
@@ -71,6 +87,8 @@ class Source(ABC):
 
     def read(self, offset: int, count: int) -> bytes:
         """At most `count` bytes from this position on, now."""
+        if self.size_is_known and offset >= self.size:
+            return b""  # a position of more than 63 bits is no argument for the system
         buffer = bytearray(max(0, min(count, self.size - offset)))
         return bytes(buffer[: self.at(offset, len(buffer))(memoryview(buffer))])
 

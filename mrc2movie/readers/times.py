@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import accumulate
 
-from mrc2movie.readers.mrc.extended import Column, Metadata
+from mrc2movie.readers.metadata import Column, Metadata
 from mrc2movie.readers.volume import Times, VolumeKind
 
 CLOCK, EXPOSURE = "clock_s", "exposure_s"

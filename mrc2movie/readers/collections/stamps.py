@@ -22,7 +22,12 @@ _HEAD_BYTES = 1024
 
 
 def stamps_of(
-    path: Path, series: str, image_dir: Path | None, iterations: bool, open_source: OpenSource
+    path: Path,
+    series: str,
+    image_dir: Path | None,
+    iterations: bool,
+    open_source: OpenSource,
+    other_file: Path | None = None,
 ) -> tuple[FileStamp, ...]:
     """One stamp for all other files that an input consists of, as they are now; none for a file that stands alone.
 
@@ -35,9 +40,10 @@ def stamps_of(
         image_dir: Where the files lie by their bare names; None where they lie as they are named.
         iterations: Whether it stands for a classification.
         open_source: Opens a file.
+        other_file: That the input consists of, beside what it names.
     """
     with suppress(InputError, OSError):
-        files: list[Path | None] = []
+        files: list[Path | None] = [other_file] if other_file else []
         if iterations:
             files += [stack for _, stack in iterations_of(path)]
         elif SUFFIXES.intersection(suffix.lower() for suffix in path.suffixes):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError
 from mrc2movie.readers.collections.collection import Collection
-from mrc2movie.readers.mrc.extended import TILT, Metadata
+from mrc2movie.readers.metadata import TILT, Metadata
 from mrc2movie.readers.sidecars import MDOC_BYTES, read_mdoc
 from mrc2movie.readers.source import Source
 

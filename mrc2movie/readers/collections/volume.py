@@ -12,7 +12,7 @@ from mrc2movie.errors import InputError, about
 from mrc2movie.readers.collections.classes import classes_of
 from mrc2movie.readers.collections.collection import Collection, Finder
 from mrc2movie.readers.collections.open_files import OpenFiles
-from mrc2movie.readers.mrc.extended import MOST_SECTIONS
+from mrc2movie.readers.metadata import MOST_SECTIONS
 from mrc2movie.readers.volume import (
     Description,
     ImageTable,

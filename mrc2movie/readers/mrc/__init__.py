@@ -1,10 +1,9 @@
 """MRC files: header, extended header, voxels, and MRCZ."""
 
 from mrc2movie.errors import InputError
-from mrc2movie.readers.mrc.header import Sign
 from mrc2movie.readers.mrc.mrcz import MrczVolume
 from mrc2movie.readers.mrc.volume import MrcVolume, read_head
-from mrc2movie.readers.source import Source
+from mrc2movie.readers.source import Asked, Source
 from mrc2movie.readers.volume import Volume
 
 SUFFIXES = frozenset(
@@ -16,13 +15,13 @@ SUFFIXES = frozenset(
 """The names under which the field keeps MRC files; any case."""
 
 
-def open_mrc(source: Source, head: bytes, mode0: Sign) -> Volume:
+def open_mrc(source: Source, head: bytes, asked: Asked) -> Volume:
     """Open an MRC file; old ones have no magic number, so this is also where everything unknown is refused.
 
     Raises:
         InputError: It is no MRC file; the message says what it is, where that shows.
     """
-    found = read_head(source, head, mode0)
+    found = read_head(source, head, asked.mode0)
     if not found.header.codec:
         return MrcVolume(source, found)
     if source.container:

@@ -6,13 +6,12 @@ Fisher's "MRC2014 file image format specification" for FEI1 and FEI2, through mr
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from mrcfile.dtypes import get_ext_header_dtype
 from numpy.typing import NDArray
 
+from mrc2movie.readers.metadata import MOST_SECTIONS, TILT, Column, Metadata, column
 from mrc2movie.readers.mrc.header import Header
 
 _READ_AT_MOST = 16 * 2**20
@@ -20,35 +19,6 @@ _JSON_BYTES = 256 * 1024
 _JSON_DEPTH = 50
 _CLASSIC_FEI_BYTES = 131072
 _CLASSIC_FEI_RECORD = 128
-
-TILT = "tilt_degrees"
-
-MOST_SECTIONS = 100_000
-"""What is told of each section is not read where there are more: no tilt series has a hundredth of them."""
-
-Column = Sequence[float | None]
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a header or a sidecar tells beyond the pixels.
-
-    Attributes:
-        origin: Where it was found.
-        columns: One value a section, in file order; None where a section has none. The names carry the unit.
-        document: What an MRCZ file keeps as JSON.
-        frames: The file that each section was made of, as a path of the machine where that was; empty where not told.
-    """
-
-    origin: str
-    columns: dict[str, Column] = field(default_factory=dict)
-    document: object = None
-    frames: Sequence[str] = ()
-
-    def tilts(self, count: int) -> tuple[float, ...]:
-        """The tilt angles of the first so many sections, in degrees; empty unless each has a sensible one."""
-        angles = tuple(angle for angle in self.columns.get(TILT, ())[:count] if angle is not None)
-        return angles if len(angles) == count else ()
 
 
 def extended_bytes_wanted(header: Header) -> int:
@@ -78,22 +48,6 @@ def extended_metadata(header: Header, raw: bytes) -> Metadata | None:
         return None
     found = _serial_em(header, raw) if header.exttyp != "AGAR" else None
     return found if found or header.exttyp == "SERI" else _agard(header, raw)
-
-
-def column(values: NDArray[np.generic], scale: float = 1, limit: float = math.inf) -> Column:
-    """Numbers as JSON has them; None for those that are not finite or beyond the limit.
-
-    Args:
-        values: (n,) any real dtype.
-        scale: Brings them to the unit wanted.
-        limit: What no sensible value exceeds in either direction, in that unit.
-    """
-    return [value if abs(value) <= limit and math.isfinite(value) else None for value in _scaled(values, scale)]
-
-
-def _scaled(values: NDArray[np.generic], scale: float) -> list[float]:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return [float(value) for value in values.astype(np.float64) * scale]
 
 
 def _json(raw: bytes) -> Metadata | None:

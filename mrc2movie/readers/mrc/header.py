@@ -9,13 +9,14 @@ import math
 import re
 import struct
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
-from mrc2movie.readers.mrc.voxels import MODES, Coding, Layout
+from mrc2movie.readers.metadata import printable_text
+from mrc2movie.readers.mrc.modes import MODES
 from mrc2movie.readers.volume import AXES, Axis, VoxelSize
+from mrc2movie.readers.voxels import ByteOrder, Coding, Layout, Sign
 
 HEADER_BYTES = 1024
 _IMOD_STAMP = 1146047817
@@ -35,9 +36,6 @@ _PACKED_FRAME_LABEL = "4 bits packed"
 
 _MRCZ_OLD = re.compile(r"MRCZ0\.[0-4](?!\d)")
 """Up to version 0.4 it kept the number of all sections there."""
-
-ByteOrder = Literal["<", ">"]
-Sign = Literal["auto", "signed", "unsigned"]
 
 _DTYPES: dict[ByteOrder, np.dtype[np.void]] = {"<": HEADER_DTYPE.newbyteorder("<"), ">": HEADER_DTYPE.newbyteorder(">")}
 
@@ -433,9 +431,3 @@ def _origin(found: _Raw, size: tuple[float | None, float | None, float | None]) 
     start = dict(zip(_directions(found.axes), found.start, strict=True))
     x, y, z = (start[axis] * (length or 0.0) for axis, length in enumerate(size))
     return (x, y, z) if max(abs(x), abs(y), abs(z)) < _FARTHEST_A else (0.0, 0.0, 0.0)
-
-
-def printable_text(raw: bytes) -> str:
-    """Text of a fixed field, up to its first zero byte; what cannot be printed is a question mark."""
-    text = raw.split(b"\0")[0].decode("latin-1").strip()
-    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from mrc2movie.errors import InputError, NotWhole
 from mrc2movie.readers.mrc.describe import describe
 from mrc2movie.readers.mrc.volume import Head
-from mrc2movie.readers.mrc.voxels import Coding
 from mrc2movie.readers.source import Source, is_justified
 from mrc2movie.readers.volume import Load, Section, Volume
+from mrc2movie.readers.voxels import Coding
 
 _CHUNK_HEADER_BYTES = 16
 

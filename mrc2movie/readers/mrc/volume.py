@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mrc2movie.errors import InputError, NotWhole
 from mrc2movie.readers.foreign import what_is
+from mrc2movie.readers.metadata import Metadata
 from mrc2movie.readers.mrc.describe import describe, with_damage
-from mrc2movie.readers.mrc.extended import Metadata, extended_bytes_wanted, extended_metadata
-from mrc2movie.readers.mrc.header import HEADER_BYTES, Header, HeaderError, Sign, parse_header
-from mrc2movie.readers.mrc.voxels import Centring, Coding, Layout
-from mrc2movie.readers.source import Fetch, Source
-from mrc2movie.readers.volume import Load, Section, SizeLearned, Volume
+from mrc2movie.readers.mrc.extended import extended_bytes_wanted, extended_metadata
+from mrc2movie.readers.mrc.header import HEADER_BYTES, Header, HeaderError, parse_header
+from mrc2movie.readers.plain import fill, load
+from mrc2movie.readers.source import Source
+from mrc2movie.readers.volume import Load, SizeLearned, Volume
+from mrc2movie.readers.voxels import Centring, Coding, Sign
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _parse(raw: bytes, source: Source, sign: Sign) -> Header:
 
 
 def _refusal(raw: bytes, source: Source, why: str) -> InputError:
-    if foreign := what_is(raw, source.size if source.size_is_known else 0):
+    if foreign := what_is(raw):
         return InputError(f"is no MRC file but {foreign}")
     if source.damage:
         return NotWhole(f"holds nothing to show: {source.damage}", "copy it again")
@@ -124,7 +125,7 @@ class MrcVolume(Volume):
         fetch = self._source.at(self._header.data_offset, layout.section_bytes)
         if self._settle_again():
             return self._find_centring()
-        _fill(fetch, scratch, 0)
+        fill(fetch, scratch, 0)
         return layout.centring_of(scratch)
 
     def expect(self, numbers: Iterable[int], rising: bool) -> None:
@@ -143,22 +144,8 @@ class MrcVolume(Volume):
         if self._settle_again():
             self._centring = self._find_centring()
             raise SizeLearned("is shorter than its header says")
-        return partial(_load, number, fetch, header.layout, self._centring)
+        return partial(load, number, fetch, header.layout, self._centring)
 
     def close(self) -> None:
         """Close the file."""
         self._source.close()
-
-
-def _load(number: int, fetch: Fetch, layout: Layout, centring: Centring, scratch: NDArray[np.uint8]) -> Section:
-    stored = scratch[: layout.section_bytes]
-    _fill(fetch, stored, number)
-    return layout.decode(stored, centring)
-
-
-def _fill(fetch: Fetch, stored: NDArray[np.uint8], number: int) -> None:
-    if fetch(stored.data) < stored.size:
-        raise InputError(
-            f"became shorter while it was read: section {number} is no longer there",
-            "convert it again when nothing writes to it",
-        )

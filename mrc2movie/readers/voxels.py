@@ -1,17 +1,15 @@
-"""How the voxels of a section are stored, by mode, and the way from their bytes to a section: arrays in, arrays out.
-
-Modes: MRC2014 and its version 20141 (https://www.ccpem.ac.uk/mrc-format/mrc2014/), IMOD
-(https://bio3d.colorado.edu/imod/doc/mrc_format.txt) for 16 and 101, MRCZ
-(https://python-mrcz.readthedocs.io/en/latest/specification.html) for 7 and 8, EMAN2's ``mrcio.h`` for 17.
-"""
+"""How the voxels of a section are stored, and the way from their bytes to a section: arrays in, arrays out."""
 
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+ByteOrder: TypeAlias = Literal["<", ">"]
+Sign: TypeAlias = Literal["auto", "signed", "unsigned"]
 
 Centring: TypeAlias = tuple[bool, bool]
 """Whether the (rows, columns) of a transform must be rotated by half to bring its origin to the middle."""
@@ -26,36 +24,7 @@ class Coding(Enum):
     NIBBLES = "nibbles"
 
 
-@dataclass(frozen=True)
-class Mode:
-    """How the voxels of a mode are stored.
-
-    Attributes:
-        dtype: Of the stored numbers, without byte order.
-        name: In words.
-        coding: What they mean.
-    """
-
-    dtype: str
-    name: str
-    coding: Coding = Coding.REAL
-
-
-MODES = {
-    0: Mode("i1", "8-bit integer"),
-    1: Mode("i2", "16-bit signed integer"),
-    2: Mode("f4", "32-bit float"),
-    3: Mode("i2", "complex 16-bit integer", Coding.COMPLEX),
-    4: Mode("f4", "complex 32-bit float", Coding.COMPLEX),
-    6: Mode("u2", "16-bit unsigned integer"),
-    7: Mode("i4", "32-bit signed integer"),
-    8: Mode("u4", "32-bit unsigned integer"),
-    12: Mode("f2", "16-bit float"),
-    16: Mode("u1", "8-bit red, green and blue", Coding.COLOUR),
-    17: Mode("i1", "8-bit signed integer"),
-    101: Mode("u1", "4-bit unsigned integer", Coding.NIBBLES),
-}
-
+_SHOWN_AS_THEY_ARE = frozenset(np.dtype(code) for code in ("i1", "u1", "i2", "u2", "i4", "u4", "f2", "f4"))
 _NUMBERS = {Coding.REAL: 1, Coding.COMPLEX: 2, Coding.COLOUR: 3}
 
 
@@ -85,7 +54,15 @@ class Layout:
     @property
     def section_dtype(self) -> np.dtype[np.generic]:
         """Of the sections that `decode` gives."""
-        return np.dtype(np.float32) if self.coding is Coding.COMPLEX else self.dtype.newbyteorder("=")
+        return np.dtype(np.float32) if self.coding is Coding.COMPLEX else shown_dtype(self.dtype)
+
+    @property
+    def in_words(self) -> str:
+        """What the voxels are."""
+        if self.coding is Coding.COLOUR:
+            return "8-bit red, green and blue"
+        numbers = {"i": "signed integer", "u": "unsigned integer", "f": "float", "b": "truth value"}[self.dtype.kind]
+        return f"{'complex ' if self.coding is Coding.COMPLEX else ''}{8 * self.dtype.itemsize}-bit {numbers}"
 
     def decode(self, stored: NDArray[np.uint8], centring: Centring = (False, False)) -> NDArray[np.generic]:
         """A section from its bytes, which may be changed in place and live on in the section.
@@ -107,7 +84,7 @@ class Layout:
         if self.coding is Coding.COLOUR:
             return numbers.reshape(self.rows, self.columns, 3)
         if self.coding is Coding.REAL:
-            return numbers.reshape(self.rows, self.columns)
+            return as_shown(numbers.reshape(self.rows, self.columns))
         amplitude = self._log_amplitude(numbers)
         return np.fft.fftshift(amplitude, axes=[axis for axis in (0, 1) if centring[axis]])
 
@@ -124,11 +101,31 @@ class Layout:
         return section[:, : self.columns]
 
     def _log_amplitude(self, numbers: NDArray[np.generic]) -> NDArray[np.float32]:
-        parts = numbers.reshape(self.rows, self.columns, 2).astype(np.float32, copy=False)
         # NaN and infinity are for the contrast to deal with; an amplitude beyond float32 becomes infinity.
         with np.errstate(over="ignore", invalid="ignore"):
+            parts = numbers.reshape(self.rows, self.columns, 2).astype(np.float32, copy=False)
             amplitude = np.hypot(parts[..., 0], parts[..., 1])
             return np.log1p(amplitude, out=amplitude)
+
+
+def grey_layout(columns: int, rows: int, dtype: np.dtype[np.generic]) -> Layout:
+    """Of sections of real or complex numbers, in the byte order of the dtype."""
+    if dtype.kind != "c":
+        return Layout(columns, rows, dtype, Coding.REAL)
+    part = np.dtype(f"f{dtype.itemsize // 2}").newbyteorder(dtype.byteorder)
+    return Layout(columns, rows, part, Coding.COMPLEX)
+
+
+def shown_dtype(stored: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    """Of the sections of real voxels stored so: native, and float32 for what MRC files do not have."""
+    native = np.dtype(np.uint8) if stored.kind == "b" else stored.newbyteorder("=")
+    return native if native in _SHOWN_AS_THEY_ARE else np.dtype(np.float32)
+
+
+def as_shown(voxels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Voxels of a native dtype in that of `shown_dtype`; what is beyond float32 becomes infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return voxels.astype(shown_dtype(voxels.dtype), copy=False)
 
 
 def _centring(amplitude: NDArray[np.generic]) -> Centring:
