@@ -13,7 +13,7 @@ import gemmi
 import mrcfile
 import numpy as np
 import pytest
-from collected import images, particles, write_cs, write_stack
+from collected import images, particles, write_cs, write_stack, write_tilts
 from movies import run, write_mrc
 from mrc_bytes import described, header, read, write
 from numpy.typing import NDArray
@@ -200,6 +200,14 @@ class TestWhatIsTold:
         assert [float(value) for value in table.find_values("_rlnPhaseShift")] == [90] * 5
         assert list(table.find_values("_rlnClassNumber")) == ["2", "3", "1", "2", "3"]
 
+    def test_the_pixel_size_is_the_one_that_is_believed(self, tmp_path: Path) -> None:
+        for angle in (0, 3):
+            write_stack(tmp_path / f"{angle}.mrc", images(1), voxel_size_A=2.0)
+        mdoc = write_tilts(tmp_path / "x.mdoc", {angle: rf"D:\{angle}.mrc" for angle in (0, 3)}, pixel_size_A=1.0)
+        directory = restacked(mdoc)
+        assert np.load(directory / "stack_000000.npz")["pixel_size_A"].tolist() == [2, 2]
+        assert described(directory / "stack_000000.mrcs").voxel_size_A == (2, 2, None)
+
     def test_cryosparc_tells_in_radians(self, tmp_path: Path) -> None:
         write_stack(tmp_path / "J1/a.mrcs", images(2))
         cs = write_cs(
@@ -313,6 +321,17 @@ class TestBeside:
         assert run(star, tmp_path / "out", "--stacks", *options) == 1
         assert "the stacks would hold images that" in capsys.readouterr().err
         assert not list((tmp_path / "out").glob("particles*"))
+
+    def test_patterns_that_are_shown_by_their_logarithm_say_how_to_restack_them(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        voxels = np.ones((4, 32, 32), np.float32)
+        voxels[:, 16, 16] = 1e5
+        words = (write_mrc(tmp_path / "a.mrc", voxels), tmp_path / "out", "--navigation-shape", "2", "2", "--stacks")
+        assert run(*words) == 1
+        assert "--scale changed" in (said := capsys.readouterr().err)
+        assert "with --scale linear" in said
+        assert run(*words, "--scale=linear") == 0
 
     def test_what_is_in_colour_is_refused(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         source = write(tmp_path / "a.mrc", header(8, 8, 1, 16) + bytes(8 * 8 * 3))

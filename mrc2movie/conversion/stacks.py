@@ -37,7 +37,8 @@ def require_stacks(description: Description, settings: Settings) -> None:
     changing += ["--average"] if settings.average > 1 else []
     if settings.stacks and changing:
         what = f"the stacks would hold images that {' and '.join(changing)} changed, and not those of the file"
-        raise InputError(what, "make them with --stacks in a run of their own")
+        linear = ", with --scale linear" if "--scale" in changing else ""
+        raise InputError(what, f"make them with --stacks in a run of their own{linear}")
 
 
 class StacksBeside:
@@ -137,7 +138,7 @@ def _table(description: Description, path: Path) -> ImageTable:
         own = {} if tilts is None else {"tilt_degrees": np.array(tilts.degrees)}
         return ImageTable((path,), np.zeros(count, np.int32), np.arange(count), {**of_all, **own})
     known = description.images
-    if "pixel_size_A" in known.numbers:
-        of_all.pop("pixel_size_A", None)
-    of_all = {name: values for name, values in of_all.items() if name == "pixel_size_A"}
-    return replace(known, numbers={**of_all, **known.numbers})
+    numbers = dict(known.numbers)
+    if size and not description.pixel_size_told_by:  # headers are believed before the collection, or it tells none
+        numbers["pixel_size_A"] = of_all["pixel_size_A"]
+    return replace(known, numbers=numbers)

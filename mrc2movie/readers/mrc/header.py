@@ -248,7 +248,7 @@ class _Raw:
 
 def _unpack(raw: bytes, byte_order: ByteOrder) -> _Raw:
     dtype = _DTYPES[byte_order]
-    # All at once as Python values: one by one takes ten times as long, and collections have 10,000 headers.
+    # As Python values all at once: one by one takes twice as long, and a collection may have 10,000 headers.
     fields = dict(zip(dtype.names or (), np.frombuffer(raw, dtype, count=1)[0].item(), strict=True))
     nint, nreal = struct.unpack_from(byte_order + "2h", raw, 128)
     stamp, flags = struct.unpack_from(byte_order + "2i", raw, 152)
