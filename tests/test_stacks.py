@@ -14,6 +14,7 @@ import mrcfile
 import numpy as np
 import pytest
 from collected import images, particles, write_cs, write_stack, write_tilts
+from faults import installed
 from movies import run, write_mrc
 from mrc_bytes import described, header, read, write
 from numpy.typing import NDArray
@@ -248,7 +249,8 @@ class TestWhatIsTold:
     @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
     def test_a_file_may_have_any_name(self, tmp_path: Path) -> None:
         source = write_mrc(tmp_path / os.fsdecode(b"\xe9 1.mrc"), images(2))
-        directory = restacked(source)
+        assert installed(source, tmp_path / "out", "--stacks").returncode == 0
+        (directory,) = (tmp_path / "out").glob("*.stacks")
         assert b"@" + os.fsencode(source) in (directory / "stack_000000.star").read_bytes()
         assert np.load(directory / "stack_000000.npz")["source"].tolist() == [os.fsencode(source)]
 
