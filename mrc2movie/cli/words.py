@@ -73,9 +73,9 @@ def _declare_inputs(arguments: argparse._ArgumentGroup) -> None:
 
 
 def _declare_answers(arguments: argparse._ArgumentGroup) -> None:
-    topics = "|".join(["all", *(group.split()[0] for group in GROUPS)])
+    topics = ", ".join(group.split()[0] for group in GROUPS)
     arguments.add_argument(
-        "-h", "--help", metavar="[TOPIC]", help=f"show the usual options; all, or those of a group: {topics}"
+        "-h", "--help", metavar="[TOPIC]", help=f"show the usual options; all, or those of one of {topics}"
     )
     arguments.add_argument(
         "--version", action="store_true", help="show the versions of mrc2movie and of what it is made with"

@@ -10,6 +10,7 @@ from mrc2movie.conversion.alike import Alike
 from mrc2movie.conversion.annotations import annotations
 from mrc2movie.conversion.bitrate import Fitting
 from mrc2movie.conversion.encode import Movie, make_movie, rendered
+from mrc2movie.conversion.layouts import labels_wanted, ortho, scale_bar_wanted
 from mrc2movie.conversion.measure import measure, what_is_shown
 from mrc2movie.conversion.passes import Passes
 from mrc2movie.conversion.preparation import render_options, timeline
@@ -88,10 +89,13 @@ def convert_claimed(
             path, settings, file.description, description, selection, prepared, workers, opened, claim.directory
         )
         options = replace(render_options(settings, grey_range, measured.shifts, prepared), overlays=drawn.overlays)
-        frame_shape = (*prepared.frame_shape[:2], 3) if drawn.overlays else prepared.frame_shape
+        if measured.cuts:
+            options = replace(options, layout=ortho(measured.cuts, settings, description, selection, prepared, options))
+        frame_shape = options.layout.shape if options.layout else prepared.frame_shape
+        frame_shape = (*frame_shape[:2], 3) if drawn.overlays else frame_shape
         labels = plan_labels(
-            settings.label.split(",") if settings.label else (),
-            settings.scale_bar,
+            labels_wanted(settings),
+            scale_bar_wanted(settings, prepared),
             description,
             selection,
             prepared.geometry,

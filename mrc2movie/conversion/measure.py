@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mrc2movie.conversion.bitrate import sampled_positions
+from mrc2movie.conversion.layouts import cuts_for
 from mrc2movie.conversion.preparation import Preparation, preparation, selection_of, timeline
 from mrc2movie.conversion.sections import PreparedSections, SectionProgress
 from mrc2movie.errors import InputError
@@ -22,6 +23,7 @@ from mrc2movie.picture.greys import (
     collect_with_matched_means,
     section_statistics,
 )
+from mrc2movie.picture.ortho import Cuts
 from mrc2movie.picture.quality import MOST_SECTIONS, SectionFacts, SectionTable, section_facts
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description, Section, SizeLearned, Volume
@@ -41,6 +43,7 @@ class Measured:
         shifts: What is to be added to the voxels at each position, so that the means match; empty for nothing.
         table: What is kept of each section; empty where there are too many.
         sample: Prepared sections by their positions, from which the quality of the movie is found.
+        cuts: The middle of the volume from the side, where it is wanted.
     """
 
     sections: PreparedSections
@@ -48,6 +51,7 @@ class Measured:
     shifts: Sequence[float] = ()
     table: SectionTable = field(default_factory=SectionTable)
     sample: Mapping[int, Section] = field(default_factory=dict)
+    cuts: Cuts | None = None
 
 
 def measure(volume: Volume, settings: Settings, workers: Share, progress: SectionProgress) -> Measured:
@@ -61,7 +65,8 @@ def measure(volume: Volume, settings: Settings, workers: Share, progress: Sectio
         with suppress(SizeLearned):
             _check_frames(volume, selection, settings)
             volume.expect(selection.read(), selection.rising)
-            sections = PreparedSections(volume, description, selection, prepared, workers, progress)
+            cuts = cuts_for(settings, description, selection, prepared)
+            sections = PreparedSections(volume, description, selection, prepared, workers, progress, cuts)
             return _measured(sections, settings)
 
 
@@ -139,7 +144,8 @@ def _measured(sections: PreparedSections, settings: Settings) -> Measured:
     table = SectionTable()
     parts = _kept(sections.each("measuring", make_worker), table)
     statistics, shifts = collect_with_matched_means(parts, spread) if match_mean else (collect(parts, spread), ())
-    return Measured(sections, choose_range(statistics, rule, _rounding(sections)), shifts, table, sample)
+    grey_range = choose_range(statistics, rule, _rounding(sections))
+    return Measured(replace(sections, cuts=None), grey_range, shifts, table, sample, sections.cuts)
 
 
 def _kept(parts: Iterable[tuple[Statistics, SectionFacts | None]], table: SectionTable) -> Iterator[Statistics]:

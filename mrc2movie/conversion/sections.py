@@ -10,6 +10,7 @@ from mrc2movie.conversion.preparation import Preparation
 from mrc2movie.conversion.stopwatch import Stopwatch
 from mrc2movie.errors import about
 from mrc2movie.picture.filters import mean_of
+from mrc2movie.picture.ortho import Cuts
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers.volume import Description, Load, Section, Volume
 from mrc2movie.workers import Share, Spare
@@ -38,6 +39,7 @@ class PreparedSections:
         preparation: What is done to each before it is measured.
         workers: What the file uses of the threads of the run.
         progress: Called after each section.
+        cuts: Takes each section as it is prepared; None where nobody wants the volume from the side.
         watch: Measures the stages.
     """
 
@@ -47,6 +49,7 @@ class PreparedSections:
     preparation: Preparation
     workers: Share
     progress: SectionProgress
+    cuts: Cuts | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     def each(self, stage: str, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
@@ -69,8 +72,8 @@ class PreparedSections:
         # A thread that waits for a disk has a scratch buffer, and nothing that only work needs.
         buffers, workers = Spare(lambda: np.empty(self.volume.scratch_bytes, np.uint8)), Spare(make_worker)
 
-        def work(item: tuple[int, Load]) -> Result:
-            position, load = item
+        def work(item: tuple[int, int, Load]) -> Result:
+            position, number, load = item
             scratch = buffers.take()
             with about(self.volume.path):
                 with self.watch.stage("reading"):
@@ -79,6 +82,8 @@ class PreparedSections:
                     with self.watch.stage("preparing"):
                         for step in self.preparation.steps:
                             section = step(section)
+                if self.cuts:
+                    self.cuts.take(number, section)
                 worker = workers.take()
                 result = worker(position, section)
             workers.put_back(worker)
@@ -86,7 +91,8 @@ class PreparedSections:
                 buffers.put_back(scratch)  # unless the section is kept
             return result
 
-        loads = ((position, self.volume.section(number)) for position, number in enumerate(self.selection.read()))
+        read = enumerate(self.selection.read())
+        loads = ((position, number, self.volume.section(number)) for position, number in read)
         return self.workers.map(lambda: work, loads, self._together)
 
     @property

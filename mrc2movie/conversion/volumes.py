@@ -14,16 +14,13 @@ from mrc2movie.options.settings import Settings
 from mrc2movie.picture.filters import Crop
 from mrc2movie.picture.greys import GreyRange
 from mrc2movie.picture.selection import Selection
-from mrc2movie.readers.volume import Description
+from mrc2movie.readers.volume import IMAGES, Description
 from mrc2movie.store.artifact import HiddenArtifact
 from mrc2movie.store.claim import Claim
 from mrc2movie.version import __version__
 from mrc2movie.writers import open_volume_writer
 from mrc2movie.writers.beside import volume_path, volume_value
 from mrc2movie.writers.volume import Grid, VolumeProduct, stored_type
-
-_IMAGES = ("tilt series", "particle stack", "image", "transform", "scan")
-"""Kinds whose sections do not follow each other in space."""
 
 
 def require_volume(description: Description, settings: Settings) -> None:
@@ -153,7 +150,7 @@ def _grid(sections: PreparedSections, settings: Settings, grey_range: GreyRange,
         axes=description.axes,
         voxel_size_A=(column, row, section),
         origin_A=(left, bottom, front),
-        is_volume=description.kind not in _IMAGES,
+        is_volume=description.kind not in IMAGES,
         name=name,
         history=_history(sections, settings, along),
         window=(grey_range.low, grey_range.high),
@@ -183,6 +180,6 @@ def _warnings(description: Description, settings: Settings, along: _Along) -> tu
     found = []
     if along.gap:
         found.append("the volume closes up where sections in its middle are left out: its depths are wrong beyond")
-    if along.deep > 1 and description.kind in _IMAGES:
+    if along.deep > 1 and description.kind in IMAGES:
         found.append(f"the volume mixes sections of a {description.kind}: --volume averaged leaves them apart")
     return tuple(found)

@@ -14,9 +14,21 @@ from mrc2movie.options.presets import AUTO_PRESET, IMAGE_SECONDS, PRESETS, in_wo
 
 Class = TypeVar("Class")
 
-GROUPS = ("presets", "movie", "sections", "picture", "labels", "collections", "beside the movie", "batch", "messages")
-MOVIE_GROUPS = ("presets", "movie", "sections", "picture", "labels", "collections")
+GROUPS = (
+    "presets",
+    "movie",
+    "sections",
+    "picture",
+    "layout",
+    "labels",
+    "collections",
+    "beside the movie",
+    "batch",
+    "messages",
+)
+MOVIE_GROUPS = ("presets", "movie", "sections", "picture", "layout", "labels", "collections")
 """The groups whose options shape the movie: with other values it is made anew."""
+GROUPS = (*MOVIE_GROUPS, "beside the movie", "batch", "messages")
 
 LOG_NAME = "mrc2movie.log"
 TOKEN_VARIABLE = "MRC2MOVIE_CALLBACK_TOKEN"
@@ -355,6 +367,13 @@ class Settings:
         "picture",
         "the side of a voxel in Angstrom, where the file has none or a wrong one",
         "what the file says",
+    )
+    view: Literal["section", "ortho"] = _option(
+        "section",
+        kinds.choice("section", "ortho"),
+        "layout",
+        "ortho shows the volume from three directions: beside the moving section its middle from the side, each the "
+        "mean of a slab as thick as --average sections, with crosshairs, a scale bar and the thickness",
     )
     label: str | None = _option(
         None,

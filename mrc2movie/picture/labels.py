@@ -148,7 +148,7 @@ def plan_labels(
     """What can be written of what is wanted.
 
     Args:
-        wanted: Names of labels, see ``--label``.
+        wanted: Names of labels, see ``--label``; or ``slab``, its thickness where that is known.
         scale_bar: Whether a scale bar is wanted.
         description: Of the volume, in the direction in which it is shown.
         selection: Its sections that are shown.
@@ -245,6 +245,10 @@ def captions_of(
             warnings.append("--label time: it is not known when each section was taken, so none is written")
         elif name == "name":
             lines.append(partial(_same_line, title))
+        elif name == "slab":
+            if size and size[2]:
+                thick = min(selection.average, len(selection.kept)) * size[2]
+                lines.append(partial(_same_line, f"slab {thick / 10:.1f} nm"))
         elif description.kind in ("tilt series", "particle stack", "volume stack", "transform", "scan"):
             warnings.append(f"--label depth: a {description.kind} has no depth, so none is written")
         elif size is None or size[2] is None:

@@ -22,6 +22,19 @@ class Overlay(Protocol):
         """Draw onto the frame at a position of the movie, (h, w, 3), in place; from any thread."""
 
 
+class Layout(Protocol):
+    """What stands beside the section in each frame of one movie.
+
+    Attributes:
+        shape: Of the frames: (rows, columns), or (rows, columns, 3).
+    """
+
+    shape: tuple[int, ...]
+
+    def arrange(self, canvas: Frame, frame: Frame, position: int) -> None:
+        """Put the frame of the section at a position onto a canvas of the shape, and all that stands beside it."""
+
+
 @dataclass(frozen=True)
 class RenderOptions:
     """How the sections of one movie are rendered.
@@ -35,6 +48,7 @@ class RenderOptions:
         shifts: What is to be added to the voxels at each position; nothing where it is empty.
         enlarge: Each pixel becomes so many in each direction.
         overlays: What is drawn over the frames, which are in colour then.
+        layout: What stands beside them; None for nothing.
     """
 
     grey_range: GreyRange
@@ -45,6 +59,7 @@ class RenderOptions:
     shifts: Sequence[float] = ()
     enlarge: int = 1
     overlays: Sequence[Overlay] = ()
+    layout: Layout | None = None
 
 
 class Renderer:
@@ -70,6 +85,7 @@ class Renderer:
         self._grey = np.empty(0, np.uint8)
         self._contrasted = np.empty(0, np.uint8)
         self._coloured = np.empty(0, np.uint8)
+        self._canvas = np.empty(0, np.uint8)
 
     def __call__(self, section: NDArray[np.generic], position: int = 0) -> Frame:
         """Render one section, (y, x) of any real native dtype or (y, x, 3) in colour, at a position of the movie."""
@@ -90,7 +106,14 @@ class Renderer:
             frame = self._in_colour(frame)
             for overlay in options.overlays:
                 overlay.draw(frame, position)
-        return frame
+        return self._arranged(frame, position, options.layout) if options.layout else frame
+
+    def _arranged(self, frame: Frame, position: int, layout: Layout) -> Frame:
+        shape = (*layout.shape[:2], *frame.shape[2:])
+        if self._canvas.shape != shape:
+            self._canvas = np.empty(shape, np.uint8)
+        layout.arrange(self._canvas, frame, position)
+        return self._canvas
 
     def _in_colour(self, frame: Frame) -> Frame:
         if frame.ndim == 3:

@@ -22,6 +22,8 @@ Load: TypeAlias = Callable[[NDArray[np.uint8]], Section]
 VolumeKind: TypeAlias = Literal[
     "tilt series", "volume", "volume stack", "particle stack", "image stack", "image", "transform", "scan"
 ]
+IMAGES: tuple[VolumeKind, ...] = ("tilt series", "particle stack", "image", "transform", "scan")
+"""Kinds whose sections do not follow each other in space."""
 
 
 Axis: TypeAlias = Literal["x", "y", "z"]
