@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 from mrc2movie.batch.inputs import as_input, in_words, inputs_in
 from mrc2movie.batch.report import Job
 from mrc2movie.conversion.annotations import require_annotations
+from mrc2movie.conversion.compare import require_compared
 from mrc2movie.errors import NothingToConvert, UsageError, about
 from mrc2movie.options.settings import Settings
 from mrc2movie.pages.manifest import check_manifest
@@ -75,6 +76,7 @@ def _check(settings: Settings, output_directory: Path) -> None:
     """
     check_codec(settings)
     require_annotations(settings)
+    require_compared(settings)
     if settings.manifest:
         check_manifest(Path(settings.manifest), output_directory)
     if settings.callback:

@@ -47,7 +47,8 @@ def convert(
             decides.
         voxel_size_A: Of an array: the side of a voxel in Å, or three along (x, y, z).
         progress: Called in this thread after each section with the stage ("turning" for another axis, "measuring",
-            "converting"), the number of sections done, and that of all; True shows a bar of ``tqdm.auto``.
+            "comparing" for the volume that is compared with, "converting"), the number of sections done, and that of
+            all; True shows a bar of ``tqdm.auto``.
 
     Raises:
         InputError: The source cannot be read, or all its sections are discarded.

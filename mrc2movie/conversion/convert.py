@@ -9,6 +9,7 @@ from pathlib import Path
 from mrc2movie.conversion.alike import Alike
 from mrc2movie.conversion.annotations import annotations
 from mrc2movie.conversion.bitrate import Fitting
+from mrc2movie.conversion.compare import comparison
 from mrc2movie.conversion.encode import Movie, make_movie, rendered
 from mrc2movie.conversion.layouts import labels_wanted, ortho, scale_bar_wanted
 from mrc2movie.conversion.measure import measure, what_is_shown
@@ -91,6 +92,8 @@ def convert_claimed(
         options = replace(render_options(settings, grey_range, measured.shifts, prepared), overlays=drawn.overlays)
         if measured.cuts:
             options = replace(options, layout=ortho(measured.cuts, settings, description, selection, prepared, options))
+        compared = comparison(path, settings, measured, options, workers, opened, claim.directory, progress)
+        options = replace(options, layout=compared) if compared else options
         frame_shape = options.layout.shape if options.layout else prepared.frame_shape
         frame_shape = (*frame_shape[:2], 3) if drawn.overlays else frame_shape
         labels = plan_labels(
@@ -169,6 +172,7 @@ def convert_claimed(
             + prepared.warnings
             + grey_range.warnings
             + drawn.warnings
+            + (compared.warnings if compared else ())
             + labels.warnings
             + volume_beside.warnings
             + movie.writer.warnings

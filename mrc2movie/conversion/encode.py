@@ -41,7 +41,8 @@ def make(products: Sequence[Product], sections: PreparedSections, options: Rende
         return work
 
     with _abandoned_on_any_exit(products):
-        for parts in sections.each("converting", make_worker):
+        before = [options.layout.follow()] if options.layout else []
+        for parts in sections.each("converting", make_worker, *before):
             for product, part in zip(products, parts, strict=True):
                 product.take(part)
         for product in products:

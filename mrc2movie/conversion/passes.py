@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int], object]
 """What a programmer has called after each section: with the stage ("turning" for another axis, "measuring",
-"converting"), the number of sections done, and that of all."""
+"comparing" for the volume that is compared with, "converting"), the number of sections done, and that of all."""
 
 _STAGES = ("turning", "measuring", "converting")
 

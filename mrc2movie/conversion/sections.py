@@ -18,8 +18,8 @@ from mrc2movie.workers import Share, Spare
 Result = TypeVar("Result")
 
 SectionProgress: TypeAlias = Callable[[str, int, int, int], object]
-"""Called after each section with the stage ("turning" for another axis, "measuring", "converting"), the number of
-sections done, that of all, and the bytes of a section as it is stored, unpacked."""
+"""Called after each section with the stage ("turning" for another axis, "measuring", "comparing", "converting"), the
+number of sections done, that of all, and the bytes of a section as it is stored, unpacked."""
 
 _PIECE_BYTES = 2 * 2**20
 _MOST_TOGETHER = 16
@@ -52,22 +52,32 @@ class PreparedSections:
     cuts: Cuts | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
-    def each(self, stage: str, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
+    def each(
+        self,
+        stage: str,
+        make_worker: Callable[[], Callable[[int, Section], Result]],
+        before: Callable[[int], object] = lambda position: None,
+    ) -> Iterator[Result]:
         """Read and prepare every section shown once, in the worker threads, and yield what becomes of it, in order.
 
         Args:
             stage: Its name, for the progress.
             make_worker: Called in each thread; gives a function of (position among the sections shown, section).
+            before: Called in this thread with each position in order, before it is begun.
         """
         if self.selection.average == 1:
-            results = self._prepared(make_worker)
+            results = self._prepared(make_worker, before)
         else:
-            results = self.workers.map(lambda: self._of_mean(make_worker()), self._neighbours(), self._together)
+            results = self.workers.map(lambda: self._of_mean(make_worker()), self._neighbours(before), self._together)
         for done, result in enumerate(results, start=1):
             yield result
             self.progress(stage, done, len(self.selection.places), self.volume.scratch_bytes)
 
-    def _prepared(self, make_worker: Callable[[], Callable[[int, Section], Result]]) -> Iterator[Result]:
+    def _prepared(
+        self,
+        make_worker: Callable[[], Callable[[int, Section], Result]],
+        before: Callable[[int], object] = lambda position: None,
+    ) -> Iterator[Result]:
         """Every section that is read, in the order in which it is needed; the worker's is its position in that."""
         # A thread that waits for a disk has a scratch buffer, and nothing that only work needs.
         buffers, workers = Spare(lambda: np.empty(self.volume.scratch_bytes, np.uint8)), Spare(make_worker)
@@ -91,9 +101,12 @@ class PreparedSections:
                 buffers.put_back(scratch)  # unless the section is kept
             return result
 
-        read = enumerate(self.selection.read())
-        loads = ((position, number, self.volume.section(number)) for position, number in read)
-        return self.workers.map(lambda: work, loads, self._together)
+        def loads() -> Iterator[tuple[int, int, Load]]:
+            for position, number in enumerate(self.selection.read()):
+                before(position)
+                yield position, number, self.volume.section(number)
+
+        return self.workers.map(lambda: work, loads(), self._together)
 
     @property
     def _together(self) -> int:
@@ -101,7 +114,7 @@ class PreparedSections:
         share = len(self.selection.places) // (_PIECES * self.workers.count)
         return max(1, min(share, _MOST_TOGETHER, _PIECE_BYTES // self.volume.scratch_bytes))
 
-    def _neighbours(self) -> Iterator[tuple[int, Sequence[Section]]]:
+    def _neighbours(self, before: Callable[[int], object]) -> Iterator[tuple[int, Sequence[Section]]]:
         """The prepared sections whose mean each position shows.
 
         Each is read once and held as long as a mean needs it. The means themselves are made by the workers.
@@ -118,6 +131,7 @@ class PreparedSections:
             while len(held) < len(wanted):
                 number, section = next(arriving)
                 held[number] = section
+            before(position)
             yield position, [held[number] for number in wanted]
 
     def _of_mean(self, worker: Callable[[int, Section], Result]) -> Callable[[tuple[int, Sequence[Section]]], Result]:

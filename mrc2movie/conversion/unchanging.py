@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from mrc2movie.conversion.annotations import annotation_stamps
+from mrc2movie.conversion.compare import compared_stamps
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
 from mrc2movie.readers import open_input, other_stamps
@@ -15,7 +16,7 @@ from mrc2movie.store.files import FileStamp, identity_of
 
 
 def other_files(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
-    """The other files that a movie is made of, as they are now: images, sidecars, and what is drawn over sections.
+    """The other files that a movie is made of, as they are now: images, sidecars, what is drawn or compared.
 
     Raises:
         OSError: A file of annotations cannot be looked at.
@@ -24,7 +25,7 @@ def other_files(path: Path, settings: Settings, series: str = "") -> tuple[FileS
 
 
 def _beside(path: Path, settings: Settings) -> tuple[FileStamp, ...]:
-    return sidecar_stamps(path) + annotation_stamps(path, settings)
+    return sidecar_stamps(path) + annotation_stamps(path, settings) + compared_stamps(path, settings)
 
 
 class _InMemory:
@@ -32,7 +33,7 @@ class _InMemory:
 
     def __init__(self, volume: ArrayVolume, settings: Settings) -> None:
         self.stamp = FileStamp(volume.path.name, volume.stored_bytes, 0)
-        self.others = annotation_stamps(volume.path, settings)
+        self.others = annotation_stamps(volume.path, settings) + compared_stamps(volume.path, settings)
 
     def check(self) -> None:
         """Whether the array was changed is not seen."""

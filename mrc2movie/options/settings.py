@@ -375,6 +375,14 @@ class Settings:
         "ortho shows the volume from three directions: beside the moving section its middle from the side, each the "
         "mean of a slab as thick as --average sections, with crosshairs, a scale bar and the thickness",
     )
+    compare: str | None = _option(
+        None,
+        kinds.text("DIR"),
+        "layout",
+        "show the volume of the same name in DIR, such as a denoised one, at the right: the same section by its depth, "
+        "scaled where it is binned, each in its own greys",
+        "none",
+    )
     label: str | None = _option(
         None,
         Kind(
@@ -672,6 +680,9 @@ class Settings:
 
         if self.volume == "binned" and self.bin_method == "max":
             raise UsageError("--volume binned and --bin-method max contradict each other", "give one of them")
+        if self.compare and self.view != "section":
+            raise UsageError("--compare and --view ortho cannot be combined", "give one of them")
+
         codec, container = choose(self.codec, self.format, self.small)
         object.__setattr__(self, "codec", codec)
         object.__setattr__(self, "format", container)

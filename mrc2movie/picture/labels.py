@@ -212,6 +212,21 @@ def plan_labels(
     return Labels(captions, bar, tuple(legend), size, tuple(warnings))
 
 
+def title_stamp(text: str, shape: tuple[int, ...]) -> Stamp | None:
+    """A line for the upper right corner of a picture of this shape; None where it would not be legible."""
+    font = label_font()
+    size = min(max(round(min(shape[:2]) * _FONT_SHARE), _FONT_SIZES[0]), _FONT_SIZES[1])
+    room = _LABEL_SHARE[0] * shape[1] - _margin(size)
+    lines = [_shortened(printable(text), room, font, size)]
+    height, width = _text_size(lines, font, size)
+    return text_stamp(lines, font, size) if width <= room and height <= _LABEL_SHARE[1] * shape[0] else None
+
+
+def draw_at_upper_right(stamp: Stamp, frame: Frame) -> None:
+    """Draw onto a frame, in place."""
+    stamp.draw(frame, 0, frame.shape[1] - stamp.ink.shape[1])
+
+
 def _if_bare(flag: str, description: Description) -> list[str]:
     """The warning about lengths that rest on a voxel size that may be none."""
     if not description.voxel_size_is_bare:

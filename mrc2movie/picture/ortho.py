@@ -1,6 +1,6 @@
 """A volume in three directions at once: its sections one after the other, and beside them its middle from the side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import cv2
@@ -126,6 +126,10 @@ class Ortho:
         _cross(canvas[:rows, :columns], self._row, self._column, self._thick)
         _cross(canvas[self._down :, :columns], self._depth - 1 - depth, self._column, self._thick)
         _cross(canvas[:rows, self._across :], self._row, depth, self._thick)
+
+    def follow(self) -> Callable[[int], object]:
+        """All is there already."""
+        return lambda position: None
 
 
 def _cross(panel: Frame, row: int, column: int, thick: int) -> None:

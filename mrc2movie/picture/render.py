@@ -1,6 +1,6 @@
 """From a prepared section to a frame of the movie: greys, local contrast."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -33,6 +33,13 @@ class Layout(Protocol):
 
     def arrange(self, canvas: Frame, frame: Frame, position: int) -> None:
         """Put the frame of the section at a position onto a canvas of the shape, and all that stands beside it."""
+
+    def follow(self) -> Callable[[int], object]:
+        """Begin a pass over the sections.
+
+        Returns:
+            What is to be called with each position in order, before any thread begins it.
+        """
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class Renderer:
         return self._arranged(frame, position, options.layout) if options.layout else frame
 
     def _arranged(self, frame: Frame, position: int, layout: Layout) -> Frame:
-        shape = (*layout.shape[:2], *frame.shape[2:])
+        shape = layout.shape if frame.ndim == 2 else (*layout.shape[:2], 3)
         if self._canvas.shape != shape:
             self._canvas = np.empty(shape, np.uint8)
         layout.arrange(self._canvas, frame, position)
