@@ -47,8 +47,14 @@ STORED: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize(
     ("dtype", "how"),
     [
-        *(("u1", 0), ("i1", 1), ("<u2", 2), (">i2", 0), ("<i4", 1), (">f4", 2), ("<f2", 2), ("<f8", 0), ("<f8", 2)),
-        *(("bool", 0), ("bool", 2), (">i2", 2), ("<u2", 3), (">i2", 3), ("<f4", 4), ("<f8", 4), (">f4", 5)),
+        *(("u1", 0), ("i1", 1), (">f4", 2), ("<f2", 2), ("<f8", 0), ("bool", 0), ("<u2", 3), (">i2", 4)),
+        *(
+            pytest.param(*each, marks=pytest.mark.large)
+            for each in (
+                *(("<u2", 2), (">i2", 0), ("<i4", 1), ("<f8", 2), ("bool", 2), (">i2", 2)),
+                *((">i2", 3), ("<f4", 4), ("<f8", 4), (">f4", 5)),
+            )
+        ),
     ],
 )
 def test_every_type_in_every_arrangement_is_exact(tmp_path: Path, dtype: str, how: int) -> None:
@@ -138,7 +144,7 @@ def test_images_that_share_pieces_are_unpacked_once_in_any_order(
     unpacked = 0
     unfiltered = Pieces._unfiltered
 
-    def counting(pieces: Pieces, data: bytes, mask: int) -> bytes | memoryview:
+    def counting(pieces: Pieces, data: bytes | memoryview, mask: int) -> bytes | memoryview:
         nonlocal unpacked
         unpacked += 1
         return unfiltered(pieces, data, mask)
@@ -304,7 +310,7 @@ def test_links_out_of_the_file_are_never_followed(tmp_path: Path) -> None:
         layout = h5py.VirtualLayout((4, 6, 10), "i2")
         layout[:] = h5py.VirtualSource(str(other), "data/stack/data", (4, 6, 10))
         file.create_virtual_dataset("virtual", layout)
-    for asked in (None, "outside/a", "MDF/images", "Data/Image/stack/data", "raw", "virtual"):
+    for asked in (None, "outside/a", "raw", "virtual"):
         with pytest.raises(InputError, match=r"without a data set that could be images|has no images in a data set"):
             open_volume(tmp_path / "a.h5", dataset=asked)
 
@@ -324,9 +330,9 @@ def test_groups_that_hold_each_other_are_walked_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "chunks", "message"),
     [
-        ((1, 2**20, 2**20), (1, 64, 64), "says sections of 2199023255552 bytes, which so small a file cannot hold"),
+        ((1, 2**20, 2**20), (1, 64, 64), "says pieces of 2199023255552 bytes, which so small a file cannot hold"),
         ((2**40, 64, 64), (1, 64, 64), "says 9007199254740992 bytes, and 0 were written"),
-        ((4, 8192, 8192), (1, 8192, 8192), "says sections of 134217728 bytes, which so small a file cannot hold"),
+        ((4, 8192, 8192), (1, 8192, 8192), "says pieces of 134217728 bytes, which so small a file cannot hold"),
         ((2**20, 16, 16), (2**20, 16, 16), "says 536870912 bytes, and 0 were written"),
     ],
 )
@@ -339,6 +345,14 @@ def test_what_was_never_written_is_refused_and_allocates_nothing(
     with less_memory_than(2**21), pytest.raises(InputError, match=message):
         open_volume(tmp_path / "a.h5")
     assert time.process_time() - begin < 1
+
+
+def test_chunks_larger_than_what_is_in_them_allocate_nothing(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        huge = file.create_dataset("volume", (2, 6, 10), "i2", chunks=(1, 8192, 8192), maxshape=(None,) * 3)
+        huge.id.write_direct_chunk((0, 0, 0), bytes(120))
+    with less_memory_than(2**21), pytest.raises(InputError, match="says pieces of 134217728 bytes"):
+        open_volume(tmp_path / "a.h5")
 
 
 def test_a_truncated_file_is_refused_in_a_line(tmp_path: Path) -> None:
@@ -365,6 +379,19 @@ def test_a_damaged_chunk_names_its_section(tmp_path: Path) -> None:
             volume.section(number)(np.empty(volume.scratch_bytes, np.uint8))
 
 
+@pytest.mark.parametrize("size", [64, 63])
+def test_a_wrong_checksum_names_its_section(tmp_path: Path, size: int) -> None:
+    voxels = np.random.default_rng(1).integers(0, 256, (3, size, size)).astype(np.uint8)
+    path = berkeley(tmp_path / "a.emd", voxels, chunks=(1, size, size), fletcher32=True)
+    assert_array_equal(read(path), voxels)
+    with h5py.File(path) as file:
+        where = file["data/stack/data"].id.get_chunk_info(1).byte_offset
+    data = bytearray(path.read_bytes())
+    data[where + 20] ^= 1
+    with pytest.raises(InputError, match="section 1 cannot be read: its checksum is wrong"):
+        read(write(path, bytes(data)))
+
+
 def test_an_image_unlike_the_first_one_is_refused_when_it_is_met(tmp_path: Path) -> None:
     path = eman2(tmp_path / "a.hdf", ramp(3, 6, 10))
     with h5py.File(path, "a") as file:
@@ -385,7 +412,7 @@ def test_a_filter_that_is_not_there_is_named(tmp_path: Path) -> None:
         open_volume(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize("times", [12, pytest.param(1000, marks=pytest.mark.large)])
+@pytest.mark.parametrize("times", [6, pytest.param(1000, marks=pytest.mark.large)])
 def test_changed_bytes_end_in_a_volume_or_an_error_of_ours(tmp_path: Path, times: int) -> None:
     """Many of them crash the HDF5 library."""
     files = [

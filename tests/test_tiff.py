@@ -32,7 +32,7 @@ def tiff(voxels: NDArray[Any], **options: Any) -> bytes:
 
 def directory(tags: dict[int, tuple[str, Any]], order: str = "<", following: int = 0, at: int = 8) -> bytes:
     """A classic file with a single directory, byte by byte: a letter of `struct`, and a value or several."""
-    kinds = {"H": 3, "I": 4, "B": 1}
+    kinds = {"H": 3, "I": 4, "B": 1, "L": 5}  # a rational by its position
     raw = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", at, len(tags))
     for tag, (letter, value) in sorted(tags.items()):
         count, number = value if isinstance(value, tuple) else (1, value)
@@ -280,6 +280,7 @@ def test_tiff_files_are_taken_from_a_directory(tmp_path: Path) -> None:
         (whole(page(t259=9999)), "compressed with method 9999"),
         (whole(page(t258=1)), "of 1-bit integers, which is not read"),
         (whole(page(t258=32, t339=6)), "of 32-bit complex numbers"),
+        (whole(page(t258=("L", 200))), "its tag 258 is no whole number"),
         (whole(page(t262=3)), "with a palette of colours, which is no stack of grey images; make it grey"),
         (whole(page(t277=2)), r"of 2 samples a pixel \(photometric interpretation 1\)"),
         (whole(page(t259=5, t266=2)), "bits in reverse order"),

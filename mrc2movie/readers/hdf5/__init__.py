@@ -195,9 +195,10 @@ def _refuse_what_is_not_there(pieces: Pieces, facts: Facts) -> None:
     """A data set of any size costs nothing as long as nothing was written to it."""
     stored = min(int(pieces.lengths.sum()), pieces.source.size)
     size = facts.layout.section_bytes
-    if not is_justified(size, stored) or (pieces.filters and not is_justified(pieces.piece_bytes, stored)):
+    most = max(size, pieces.piece_bytes if pieces.filters else pieces.room_bytes)
+    if not is_justified(most, stored):
         raise InputError(
-            f"its data set {facts.header['dataset']} says sections of {size} bytes, which so small a file cannot hold",
+            f"its data set {facts.header['dataset']} says pieces of {most} bytes, which so small a file cannot hold",
             "it is damaged, or made to fill the memory",
         )
     if facts.sections * size > max(_SMALL_BYTES, _MOST_RATIO * stored) or not len(pieces.places):

@@ -114,7 +114,7 @@ class Pieces:
         """The most that is read at once."""
         if self.in_the_open:
             return math.prod(self.piece[axis] for axis in self.axes) * self.dtype.itemsize
-        return int(self.lengths.max(initial=0))
+        return min(int(self.lengths.max(initial=0)), self.source.size)
 
     def starts(self) -> "array[int] | None":
         """Where each image starts if all lie in the open, each in one piece; None where they do not."""
@@ -138,7 +138,7 @@ class Pieces:
             grid, piece = grid * self.grid[axis], piece * self.piece[axis]
         within_bytes = (within * image_bytes).astype(np.uint64)
         positions = self.positions.reshape(self.data_sets, -1)[:, where] + within_bytes
-        return array("Q", positions.tobytes())
+        return array("Q", positions.tobytes()) if positions.max() <= self.source.size - image_bytes else None
 
     def fill_block(self, first: int, block: NDArray[np.generic], room: NDArray[np.uint8]) -> None:
         """Put images together.
@@ -216,6 +216,8 @@ class Pieces:
     def _piece(self, entry: int, room: NDArray[np.uint8]) -> NDArray[np.generic]:
         """A whole piece."""
         stored = room[: int(self.lengths[entry])]
+        if len(stored) < int(self.lengths[entry]):
+            raise Damaged("a piece of it is longer than the file")
         self._read(int(self.positions[entry]), stored)
         data = self._unfiltered(stored.data, int(self.masks[entry]))
         if len(data) < self.piece_bytes:
@@ -233,7 +235,9 @@ class Pieces:
                 continue
             kind = self.filters[place]
             if kind == _CHECKSUM:
-                data = data[:-_CHECKSUM_BYTES]
+                data, stored = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+                if _checksum(data) != [half % 65535 for half in np.frombuffer(stored, "<u2").tolist()]:
+                    raise Damaged("its checksum is wrong")
             elif kind == _SHUFFLE:
                 whole = len(data) // self.dtype.itemsize * self.dtype.itemsize
                 planes = np.frombuffer(data, np.uint8, whole).reshape(self.dtype.itemsize, -1)
@@ -244,6 +248,13 @@ class Pieces:
                 except zlib.error as error:
                     raise Damaged(f"its deflate data are damaged ({error})") from error
         return data
+
+
+def _checksum(data: bytes | memoryview) -> list[int]:
+    """Fletcher's sums of 16-bit big-endian words, each modulo 65535; an odd last byte is the high one of a word."""
+    words = np.frombuffer(bytes(data) + bytes(len(data) % 2), ">u2").astype(np.uint64)
+    weights = np.arange(len(words), 0, -1, dtype=np.uint64) % 65535
+    return [int(words.sum()) % 65535, int((words * weights).sum()) % 65535]
 
 
 class Blocks:

@@ -172,18 +172,24 @@ class Directory:
         values = np.frombuffer(raw, dtype, count * each // dtype.itemsize)
         return values.reshape(count, 2) if each > dtype.itemsize else values
 
+    def whole_numbers(self, tag: int, at_most: int) -> list[int]:
+        """The first values of a tag.
+
+        Raises:
+            Malformed: They are no whole numbers, or not in the file.
+        """
+        values = self.values(tag, at_most)
+        if values.dtype.kind not in "iu" or values.ndim > 1:
+            raise Malformed(f"its tag {tag} is no whole number")
+        return [int(value) for value in values]
+
     def number(self, tag: int, otherwise: int) -> int:
         """The first value of a tag as a whole number.
 
         Raises:
             Malformed: It is none.
         """
-        values = self.values(tag, 1)
-        if not values.size:
-            return otherwise
-        if values.dtype.kind not in "iu" or values.ndim > 1:
-            raise Malformed(f"its tag {tag} is no whole number")
-        return int(values[0])
+        return next(iter(self.whole_numbers(tag, 1)), otherwise)
 
     def ratio(self, tag: int) -> float:
         """The value of a rational or a float; 0 where there is none."""

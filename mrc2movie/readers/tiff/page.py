@@ -280,14 +280,14 @@ def _positions(directory: Directory, tag: int, count: int) -> NDArray[np.int64]:
 def _dtype(directory: Directory, samples: int, order: ByteOrder) -> np.dtype[np.generic]:
     if not 0 < samples <= 1024:
         raise Malformed(f"it says {samples} samples a pixel")
-    bits, form = (set(directory.values(tag, samples).tolist()) or {1} for tag in (_BITS, _SAMPLE_FORMAT))
+    bits, form = (set(directory.whole_numbers(tag, samples)) or {1} for tag in (_BITS, _SAMPLE_FORMAT))
     (width, *others), kind = bits, next(iter(form))
     allowed = (16, 32, 64) if kind == _FLOATS else (8, 16, 32, 64) if kind in _INTEGERS else ()
     if others or len(form) > 1 or width not in allowed:
         what = {_FLOATS: "floats", 5: "complex numbers", 6: "complex numbers"}.get(kind, "integers")
         widths = " and ".join(f"{each}" for each in sorted(bits))
         raise InputError(f"is a TIFF file of {widths}-bit {what}, which is not read", "write it anew, as 16-bit grey")
-    return np.dtype(f"{order}{'f' if kind == _FLOATS else 'i' if kind == 2 else 'u'}{int(width) // 8}")
+    return np.dtype(f"{order}{'f' if kind == _FLOATS else 'i' if kind == 2 else 'u'}{width // 8}")
 
 
 def _check_colours(directory: Directory, photometric: int, samples: int, dtype: np.dtype[np.generic]) -> None:
