@@ -15,8 +15,8 @@ from mrc2movie.picture.labels import draw_at_upper_right, title_stamp
 from mrc2movie.picture.render import Frame, Renderer, RenderOptions
 from mrc2movie.readers import is_named_like_input, open_input, stem_of
 from mrc2movie.readers.matched import MatchedVolume
-from mrc2movie.readers.resliced import ReslicedVolume
-from mrc2movie.readers.volume import Section, Volume
+from mrc2movie.readers.resliced import along
+from mrc2movie.readers.volume import Section
 from mrc2movie.store.files import FileStamp
 from mrc2movie.workers import Share
 
@@ -81,11 +81,8 @@ def comparison(
         names = f"{', '.join(path.name for path in found)} are all" if found else "nothing is"
         raise InputError(f"{names} of its name in {settings.compare}", "--compare takes the file of the same name")
     with about(found[0]):
-        volume: Volume = opened.enter_context(open_input(found[0], settings, directory))
-        if settings.axis != "z":
-            volume = opened.enter_context(
-                ReslicedVolume(volume, settings.axis, workers, directory, lambda done, total, section_bytes: None)
-            )
+        file = opened.enter_context(open_input(found[0], settings, directory))
+        volume = opened.enter_context(along(file, settings.axis, workers, directory))
         matched = MatchedVolume(volume, measured.sections.description)
         other = measure(matched, settings, workers, partial(_renamed, progress))
     return Comparison(settings, other, options, (source.absolute().parent.name, found[0].absolute().parent.name))

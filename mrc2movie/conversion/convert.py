@@ -1,7 +1,7 @@
 """One input to one movie, and what lies beside it: the wiring."""
 
 import time
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,7 @@ from mrc2movie.picture.labels import plan_labels
 from mrc2movie.picture.quality import in_one_line, rounded, signals, tilts_of
 from mrc2movie.readers import as_scan, open_input
 from mrc2movie.readers.array import ArrayVolume
-from mrc2movie.readers.resliced import ReslicedVolume
-from mrc2movie.readers.volume import Volume
+from mrc2movie.readers.resliced import along
 from mrc2movie.store.artifact import publish
 from mrc2movie.store.claim import Claim
 from mrc2movie.store.failure import forget_failure
@@ -75,7 +74,7 @@ def convert_claimed(
         about(path),
         unchanging(source, settings, series) as read_from,
         _opened(source, settings, claim.directory, series) as file,
-        _along_axis(file, settings, workers, claim.directory, progress) as volume,
+        along(file, settings.axis, workers, claim.directory, partial(progress, "turning")) as volume,
         ExitStack() as opened,  # closed after the workers have ended: they may still write
         workers,
     ):
@@ -215,19 +214,10 @@ def check_head(source: Path, settings: Settings, workers: Share, series: str = "
     with (
         about(source),
         open_input(source, settings, series=series) as file,
-        _along_axis(file, settings, workers, source.parent, lambda stage, done, total, section_bytes: None) as volume,
+        along(file, settings.axis, workers, source.parent) as volume,
     ):
         require_volume(file.description, settings)
         settled, _ = settle(settings, file)
         require_stacks(file.description, settled)
         require_scan(file.description, settled)
         what_is_shown(volume.description, settled)
-
-
-def _along_axis(
-    file: Volume, settings: Settings, workers: Share, directory: Path, progress: SectionProgress
-) -> AbstractContextManager[Volume]:
-    """The volume whose sections are those along the axis."""
-    if settings.axis == "z":
-        return nullcontext(file)
-    return ReslicedVolume(file, settings.axis, workers, directory, partial(progress, "turning"))

@@ -21,7 +21,7 @@ from mrc2movie.picture.regions import MaskGeometry, paint_region
 from mrc2movie.picture.render import Frame
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers import open_volume
-from mrc2movie.readers.resliced import ReslicedVolume
+from mrc2movie.readers.resliced import along
 from mrc2movie.readers.volume import Load, Section, Volume
 from mrc2movie.workers import Share
 
@@ -197,9 +197,7 @@ def masks(
 def _open(path: Path, settings: Settings, workers: Share, opened: ExitStack, directory: Path) -> Volume:
     """The mask in the direction in which the volume is shown, ready for all its planes in any order."""
     volume: Volume = opened.enter_context(open_volume(path, "auto", directory))
-    if settings.axis != "z":
-        nothing = lambda done, total, section_bytes: None  # noqa: E731
-        volume = opened.enter_context(ReslicedVolume(volume, settings.axis, workers, directory, nothing))
+    volume = opened.enter_context(along(volume, settings.axis, workers, directory))
     volume.expect(range(volume.description.shape[0]), rising=False)
     return volume
 

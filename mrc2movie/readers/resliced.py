@@ -8,6 +8,7 @@ they are wanted. That serves compressed files as well.
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -30,6 +31,17 @@ _PIECE_BYTES = 16 * 1024
 _GROUP_BYTES = 32 * 2**20
 """Sections are turned in groups, so that pieces of planes of a size that suits a disk are written; each worker holds
 one group and its turned copy."""
+
+
+def along(
+    volume: Volume,
+    axis: Literal["z", "y", "x"],
+    workers: Share,
+    directory: Path | None,
+    progress: Callable[[int, int, int], object] = lambda done, total, section_bytes: None,
+) -> AbstractContextManager[Volume]:
+    """The volume whose sections follow each other along an axis: along z it is the volume itself; see below."""
+    return nullcontext(volume) if axis == "z" else ReslicedVolume(volume, axis, workers, directory, progress)
 
 
 class ReslicedVolume(Volume):
