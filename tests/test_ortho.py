@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from movies import coloured_frames, run, shown, write_mrc
+from movies import Reads, coloured_frames, run, shown, write_mrc
 from numpy.typing import NDArray
 
 GAP = 2
@@ -155,6 +155,18 @@ def test_points_are_drawn_on_the_section(tmp_path: Path) -> None:
         if len(rows):
             assert (rows.min() + rows.max()) / 2 == ROWS - 1 - 4
             assert (columns.min() + columns.max()) / 2 == 6
+
+
+@pytest.mark.parametrize("average", [1, 3])
+def test_the_file_is_read_no_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, average: int) -> None:
+    source = write_mrc(tmp_path / "in.mrc", VOXELS)
+    times = []
+    for view in ("section", "ortho"):
+        reads = Reads(monkeypatch)
+        assert run(source, tmp_path / view, "--view", view, "--average", average) == 0
+        times.append(reads.of_sections(PLANES, ROWS * COLUMNS * 4))
+        monkeypatch.undo()
+    assert times[0] == times[1]
 
 
 def test_images_that_are_no_volume_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
