@@ -333,7 +333,7 @@ def test_a_directory_that_is_away_for_a_moment_does_not_end_the_watch(
 
     disk = threading.Thread(target=unmounted_and_mounted)
     disk.start()
-    assert run(source, out, "--watch", "0.1", "--watch-until", "1") == 0
+    assert run(source, out, "--watch", "0.1", "--watch-until", "4") == 0
     disk.join()
     assert capsys.readouterr().err.endswith("\n2 converted\n")
 

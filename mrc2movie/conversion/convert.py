@@ -30,6 +30,7 @@ from mrc2movie.picture.quality import in_one_line, rounded, signals, tilts_of
 from mrc2movie.readers import as_scan, open_input
 from mrc2movie.readers.array import ArrayVolume
 from mrc2movie.readers.resliced import along
+from mrc2movie.readers.volume import Volume
 from mrc2movie.store.artifact import publish
 from mrc2movie.store.claim import Claim
 from mrc2movie.store.failure import forget_failure

@@ -16,11 +16,8 @@ _LOOKED_AT = 64
 
 def settle_scale(settings: Settings, volume: Volume) -> tuple[Settings, tuple[str, ...]]:
     """The settings with the scale for a file, and what the user may want to know of it."""
-    if settings.scale != "auto":
-        return settings, ()
-    share = _share_of_few(volume) if volume.description.kind == "scan" else 0.0
-    if share <= _MOST:
-        return replace(settings, scale="linear"), ()
+    if settings.scale != "auto" or volume.description.kind != "scan" or (share := _share_of_few(volume)) <= _MOST:
+        return settings, ()  # auto is linear, but for such patterns
     note = (
         f"shown as log(1 + intensity), since {100 * _FEW:g} % of the pixels hold {100 * share:.0f} % of the intensity "
         "(--scale linear shows it as it is)"
