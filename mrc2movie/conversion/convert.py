@@ -7,25 +7,19 @@ from functools import partial
 from pathlib import Path
 
 from mrc2movie.conversion.alike import Alike
-from mrc2movie.conversion.annotations import annotations
+from mrc2movie.conversion.beside import Beside, require_beside
 from mrc2movie.conversion.bitrate import Fitting
-from mrc2movie.conversion.compare import comparison
 from mrc2movie.conversion.encode import Movie, make_movie, rendered
-from mrc2movie.conversion.layouts import labels_wanted, ortho, scale_bar_wanted
+from mrc2movie.conversion.frames import plan_frames
 from mrc2movie.conversion.measure import measure, what_is_shown
 from mrc2movie.conversion.passes import Passes
-from mrc2movie.conversion.preparation import render_options, timeline
+from mrc2movie.conversion.preparation import timeline
 from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.conversion.result import Conversion
 from mrc2movie.conversion.sections import SectionProgress
-from mrc2movie.conversion.stacks import StacksBeside, require_stacks
-from mrc2movie.conversion.thumbnail import pictures_of
 from mrc2movie.conversion.unchanging import unchanging
-from mrc2movie.conversion.virtual import require_scan, virtual_images
-from mrc2movie.conversion.volumes import VolumeBeside, require_volume
 from mrc2movie.errors import about
 from mrc2movie.options.settings import Settings
-from mrc2movie.picture.labels import plan_labels
 from mrc2movie.picture.quality import in_one_line, rounded, signals, tilts_of
 from mrc2movie.readers import as_scan, open_input
 from mrc2movie.readers.array import ArrayVolume
@@ -35,15 +29,12 @@ from mrc2movie.store.artifact import publish
 from mrc2movie.store.claim import Claim
 from mrc2movie.store.failure import forget_failure
 from mrc2movie.store.files import FileStamp
-from mrc2movie.store.names import printable
 from mrc2movie.store.record import Made, Record, Unusable, source_paths, write_record
 from mrc2movie.version import __version__
 from mrc2movie.workers import Share
 from mrc2movie.writers import open_movie
 from mrc2movie.writers.beside import left_beside
 from mrc2movie.writers.movie import MovieWriter
-from mrc2movie.writers.sheet import PagePictures
-from mrc2movie.writers.stills import Stills, write_pictures
 
 
 def convert_claimed(
@@ -79,70 +70,42 @@ def convert_claimed(
         ExitStack() as opened,  # closed after the workers have ended: they may still write
         workers,
     ):
-        require_volume(file.description, settings)
         asked, (settings, preset_notes) = settings, settle(settings, file)
-        require_stacks(file.description, settings)
-        require_scan(file.description, settings)
+        require_beside(file.description, settings)
         measured = measure(volume, settings, workers, progress)
         sections, grey_range = measured.sections, measured.grey_range
-        description, selection, prepared = sections.description, sections.selection, sections.preparation
-        drawn = annotations(
-            path, settings, file.description, description, selection, prepared, workers, opened, claim.directory
-        )
-        options = replace(render_options(settings, grey_range, measured.shifts, prepared), overlays=drawn.overlays)
-        if measured.cuts:
-            options = replace(options, layout=ortho(measured.cuts, settings, description, selection, prepared, options))
-        compared = comparison(path, settings, measured, options, workers, opened, claim.directory, progress)
-        options = replace(options, layout=compared) if compared else options
-        frame_shape = options.layout.shape if options.layout else prepared.frame_shape
-        frame_shape = (*frame_shape[:2], 3) if drawn.overlays else frame_shape
-        labels = plan_labels(
-            labels_wanted(settings),
-            scale_bar_wanted(settings, prepared),
-            description,
-            selection,
-            prepared.geometry,
-            prepared.pixel_size_A,
-            printable(target.stem),
-            drawn.legend,
-        )
-        stills = Stills(settings.thumbnail, settings.contact_sheet, description, selection)
+        description, selection = sections.description, sections.selection
+        frames = plan_frames(path, file.description, measured, settings, target.stem, opened, claim.directory, progress)
         alike = Alike(measured.table.maybe_alike())
         with about(target), claim.naming_the_cause():
             shown = timeline(len(selection.places), settings)
             trial = claim.hidden.with_name(claim.beside(f".trial{target.suffix}").name)
 
             def open_at(path: Path, chosen: Settings) -> MovieWriter:
-                return open_movie(path, frame_shape, chosen, workers.count, target.stem, len(shown))
+                return open_movie(path, frames.shape, chosen, workers.count, target.stem, len(shown))
 
             def movie_of(quality: int) -> Movie:
                 writer = open_at(claim.hidden, replace(settings, quality=quality))
-                return Movie(writer, labels, shown, claim, workers, sections.watch)
+                return Movie(writer, frames.labels, shown, claim, workers, sections.watch)
 
             with sections.watch.stage("fitting"):
-                sample = rendered(measured.sample, options, workers)
-                long_side = max(frame_shape[:2])
+                sample = rendered(measured.sample, frames.options, workers)
+                long_side = max(frames.shape[:2])
                 fitting = Fitting(settings, len(shown), long_side, sample, partial(open_at, trial), workers)
-            for_page = [PagePictures(len(selection.places))] if settings.report else []
-            volume_beside = VolumeBeside(sections, settings, grey_range, claim, opened)
-            stacks = StacksBeside(sections, settings, claim, opened)
-            others = (alike, stills, *for_page, *volume_beside.products, *stacks.products)
-            movie = make_movie(movie_of, fitting, others, sections, options)
+            beside = Beside(file, sections, settings, grey_range, claim, opened)
+            movie = make_movie(movie_of, fitting, (alike, *beside.products), sections, frames.options)
             made = FileStamp.of(claim.hidden)
-            beside = [*write_pictures(pictures_of(stills, description, settings), claim, settings)]
-            beside += [*volume_beside.made(), *stacks.made()]
-            beside += virtual_images(file, settings, claim, workers, progress, sections.watch)
-            beside += [picture for pictures in for_page for picture in pictures.write(claim)]
+            made_beside = beside.made(progress)
         read_from.check()
         read = volume.description  # anew: what is wrong with a compressed stream shows at its end
-        made_beside = tuple(each.artifact for each in beside)
+        pictures = tuple(each.artifact for each in made_beside)
         striking = signals(measured.table, selection.numbers, alike.groups(), description)
         record = Record(
             source=read_from.stamp,
             source_paths=source_paths(file_path, target) if file_path else (),
             movie=replace(made, name=target.name),
-            pictures=made_beside
-            + left_beside(found, target, file_path, asked.movie_options(), read_from.others, made_beside),
+            pictures=pictures
+            + left_beside(found, target, file_path, asked.movie_options(), read_from.others, pictures),
             preset=settings.preset,
             settings=asked.movie_options(),
             sidecars=read_from.others,
@@ -163,18 +126,16 @@ def convert_claimed(
             + read.notes
             + selection.notes
             + grey_range.notes
-            + prepared.notes
-            + drawn.notes
+            + sections.preparation.notes
+            + frames.notes
             + movie.writer.notes
             + fitting.notes,
             warnings=read.warnings
             + selection.warnings
-            + prepared.warnings
+            + sections.preparation.warnings
             + grey_range.warnings
-            + drawn.warnings
-            + (compared.warnings if compared else ())
-            + labels.warnings
-            + volume_beside.warnings
+            + frames.warnings
+            + beside.warnings
             + movie.writer.warnings
             + fitting.warnings
             + in_one_line(striking),
@@ -184,7 +145,7 @@ def convert_claimed(
             # The record goes first: a movie without one would not be known as ours. Should the movie not follow,
             # the record does not fit the old one, which is then made anew.
             write_record(claim, record)
-            publish(beside)
+            publish(made_beside)
             claim.publish()
             forget_failure(target)
     return Conversion(path, target, record, time.perf_counter() - begin)
@@ -217,8 +178,6 @@ def check_head(source: Path, settings: Settings, workers: Share, series: str = "
         open_input(source, settings, series=series) as file,
         along(file, settings.axis, workers, source.parent) as volume,
     ):
-        require_volume(file.description, settings)
         settled, _ = settle(settings, file)
-        require_stacks(file.description, settled)
-        require_scan(file.description, settled)
+        require_beside(file.description, settled)
         what_is_shown(volume.description, settled)
