@@ -45,7 +45,10 @@ class Outlines:
     """
 
     def __init__(self, shapes: Sequence[Shape], geometry: Geometry, selection: Selection) -> None:
-        self._parts = [(_segments(shape, geometry), _corners(shape, geometry), shape.colour) for shape in shapes]
+        self._parts = [(_segments(shape, geometry), len(shape.triangles) > 0, shape.colour) for shape in shapes]
+        corners = [_corners(shape, geometry) for shape in shapes]
+        self._corners = np.concatenate([np.empty((0, 3, 3)), *corners])
+        self._owners = np.repeat(np.arange(len(shapes)), [len(each) for each in corners])
         self._lines_first = geometry.axis == "z"
         self._selection = selection
         self._width = line_width(geometry.shape)
@@ -59,11 +62,15 @@ class Outlines:
         """What is seen at a position of the movie: (n, 2, 2), the ends of lines by (column, row), and their colour."""
         numbers = self._selection.neighbours(position)
         low, high = min(numbers), max(numbers)
+        plane = (low + high) / 2
+        met = (self._corners[:, 0, 0] <= plane) & (plane < self._corners[:, 2, 0])
+        edges = cut(self._corners[met], plane)  # of all shapes at once
+        ends = np.searchsorted(self._owners[met], np.arange(len(self._parts) + 1))
         found = []
-        for segments, corners, colour in self._parts:
-            lines = within(segments, low - 0.5, high + 0.5)
-            if len(corners) and not (self._lines_first and len(lines)):
-                lines = cut(corners, (low + high) / 2)
+        for (segments, has_surface, colour), begin, end in zip(self._parts, ends[:-1], ends[1:], strict=True):
+            lines = within(segments, low - 0.5, high + 0.5) if len(segments) else edges[:0]
+            if has_surface and not (self._lines_first and len(lines)):
+                lines = edges[begin:end]
             if len(lines):
                 found.append((lines, colour))
         return found
