@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from movies import coloured_frames, ramp, run, write_mrc
 from numpy.typing import NDArray
 
@@ -105,6 +106,17 @@ def test_labels_of_any_type_have_a_colour_each(tmp_path: Path, dtype: str) -> No
     for column, colour in ((20, 1), (60, 0), (100, 2)):  # in the order of the labels
         edge = frame[20, column - 1].astype(int)
         assert np.abs(edge - PALETTE[colour]).max() <= 6
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_mask_may_be_a_tiff_file(tmp_path: Path, dtype: str) -> None:
+    source = write_mrc(tmp_path / "in.mrc", np.zeros(SHAPE, np.float32))
+    as_mrc = drawn(tmp_path, source, "--mask", write_mask(tmp_path, 3 * box()))
+    mask = tmp_path / "masks" / "in.tif"
+    tifffile.imwrite(mask, 3 * box(dtype)[:, ::-1])  # its first row is at the top
+    as_tiff = drawn(tmp_path, source, "--mask", mask)
+    assert len(coloured(as_tiff[5])) > 0
+    np.testing.assert_array_equal(as_tiff, as_mrc)
 
 
 def test_many_labels_are_instances_and_share_the_colours(tmp_path: Path) -> None:

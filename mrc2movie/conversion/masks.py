@@ -226,7 +226,7 @@ def _survey(volume: Volume, workers: Share) -> Found:
 def _found_in(section: Section) -> Found:
     """What is in a section."""
     if section.dtype == np.uint8:
-        return Found(frozenset(np.flatnonzero(np.bincount(section.ravel(), minlength=256)[1:]) + 1))
+        return Found(frozenset((np.flatnonzero(np.bincount(section.ravel(), minlength=256)[1:]) + 1).tolist()))
     some = section[section != 0]
     if some.dtype.kind == "f":
         some = some[np.isfinite(some)]
