@@ -105,9 +105,9 @@ def test_threads_that_wait_when_the_run_is_cancelled_still_end() -> None:
 
 
 def test_a_section_is_read_while_another_is_waited_for(tmp_path: Path) -> None:
-    """A disk that gives a section only when the next one is asked for, as well."""
+    """A disk that gives the first section, after the header, only when another one is asked for as well."""
     source = write_mrc(tmp_path / "in.mrc", voxels(12, 64, 64))
-    slow = faulty("read", "in.mrc", after=6, next=5, once="")
+    slow = faulty("read", "in.mrc", after=2, next=5, once="")
     result = installed(source, tmp_path / "out", "--jobs", "1", env=slow)
     assert result.returncode == 0, result.stderr
     assert frame_count(tmp_path / "out" / "in.avi") == 22
