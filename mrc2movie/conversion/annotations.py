@@ -114,7 +114,16 @@ def annotations(
     if settings.mask:
         paths = [(path, _feature(path, name)) for path in _found("--mask", settings.mask, name, warnings)]
         regions, meanings = masks(
-            paths, settings, prepared.geometry, selection, description.shape, palette, workers, opened, directory
+            paths,
+            settings,
+            prepared.geometry,
+            selection,
+            description.shape,
+            file.row0_at_bottom,
+            palette,
+            workers,
+            opened,
+            directory,
         )
         overlays += regions
         legend += meanings

@@ -22,6 +22,7 @@ from mrc2movie.picture.render import Frame
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.resliced import along
+from mrc2movie.readers.reversed_rows import ReversedRows
 from mrc2movie.readers.volume import Load, Section, Volume
 from mrc2movie.workers import Share
 
@@ -142,6 +143,7 @@ def masks(
     geometry: Geometry,
     selection: Selection,
     shape: tuple[int, int, int],
+    row0_at_bottom: bool,
     palette: Callable[[], Colour],
     workers: Share,
     opened: ExitStack,
@@ -155,6 +157,7 @@ def masks(
         geometry: Of the frames.
         selection: The sections shown.
         shape: (planes, rows, columns) of the volume, in the direction in which it is shown.
+        row0_at_bottom: Whether the first row of the volume, as it is stored, is the bottom of its picture.
         palette: Gives a colour to each feature in turn.
         workers: What the file uses of the threads of the run.
         opened: Closes the masks.
@@ -169,7 +172,7 @@ def masks(
     made, legend = [], []
     for path, feature in paths:
         with about(path):
-            volume = _open(path, settings, workers, opened, directory)
+            volume = _open(path, settings, row0_at_bottom, workers, opened, directory)
             if volume.description.colour:
                 raise InputError("is in colour, and so no mask", "name another")
             lies = MaskGeometry.of(geometry, shape, volume.description.shape)
@@ -194,9 +197,14 @@ def masks(
     return made, [(name, colour) for name, colour in legend if name]
 
 
-def _open(path: Path, settings: Settings, workers: Share, opened: ExitStack, directory: Path) -> Volume:
+def _open(
+    path: Path, settings: Settings, row0_at_bottom: bool, workers: Share, opened: ExitStack, directory: Path
+) -> Volume:
     """The mask in the direction in which the volume is shown, ready for all its planes in any order."""
     volume: Volume = opened.enter_context(open_volume(path, "auto", directory))
+    # Programs that write masks as MRC keep the rows of the volume, whatever its header says of their direction.
+    if row0_at_bottom and not volume.description.row0_at_bottom:
+        volume = ReversedRows(volume)
     volume = opened.enter_context(along(volume, settings.axis, workers, directory))
     volume.expect(range(volume.description.shape[0]), rising=False)
     return volume
