@@ -284,7 +284,7 @@ def test_a_picture_that_cannot_be_written_fails_the_movie_and_the_next_run_makes
     assert names(out) == ["a.avi", "a.png"]
 
 
-@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.large)])
+@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.large)])
 def test_a_kill_at_any_step_leaves_whole_pictures_and_the_next_run_makes_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], stride: int
 ) -> None:

@@ -42,7 +42,7 @@ QUOTA = "Disk quota exceeded"
 FAILING = "Input/output error"
 
 
-@pytest.mark.parametrize("way", thinned(WAYS, 3))
+@pytest.mark.parametrize("way", thinned(WAYS, 4))
 def test_a_full_disk_is_named_and_ends_the_run_with_a_hint_how_to_resume(tmp_path: Path, way: str) -> None:
     source = stacks(tmp_path / "in", 3, sections=20, rows=256, columns=256)
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=900k", "tmpfs") as disk:

@@ -412,7 +412,7 @@ def test_a_filter_that_is_not_there_is_named(tmp_path: Path) -> None:
         open_volume(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize("times", [6, pytest.param(1000, marks=pytest.mark.large)])
+@pytest.mark.parametrize("times", [6, pytest.param(200, marks=pytest.mark.large)])
 def test_changed_bytes_end_in_a_volume_or_an_error_of_ours(tmp_path: Path, times: int) -> None:
     """Many of them crash the HDF5 library."""
     files = [

@@ -85,7 +85,7 @@ def test_a_movie_is_complete_or_absent_after_a_kill_at_any_moment(tmp_path: Path
     assert unfinished(out) == []
 
 
-@pytest.mark.parametrize(("count", "stride"), [(1, 5), pytest.param(2, 1, marks=pytest.mark.large)])
+@pytest.mark.parametrize(("count", "stride"), [(1, 11), pytest.param(2, 1, marks=pytest.mark.large)])
 def test_a_movie_is_complete_or_absent_after_a_kill_at_each_step(tmp_path: Path, count: int, stride: int) -> None:
     source, out = stacks(tmp_path / "in", count), tmp_path / "out"
     for turn, step in enumerate(range(1, 60, stride)):

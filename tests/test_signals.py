@@ -59,7 +59,7 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("phase", "number", "status", "what"),
     [
-        pytest.param(phase, *each, marks=[pytest.mark.large] if (2 * place + turn) % 3 else [])  # some by default
+        pytest.param(phase, *each, marks=[pytest.mark.large] if (2 * place + turn) % 5 else [])  # some by default
         for place, phase in enumerate(PHASES)
         for turn, each in enumerate(SIGNALS)
     ],
@@ -124,7 +124,7 @@ def test_a_signal_before_anything_is_begun_ends_the_process_without_a_word(
 @pytest.mark.parametrize(
     ("way", "bars"),
     [
-        pytest.param(way, bars, marks=[pytest.mark.large] if (2 * place + bars) % 5 else [])  # some by default
+        pytest.param(way, bars, marks=[pytest.mark.large] if (2 * place + bars) % 7 else [])  # some by default
         for place, way in enumerate(WAYS)
         for bars in (True, False)
     ],

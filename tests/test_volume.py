@@ -468,7 +468,7 @@ def test_a_disk_that_loses_what_was_written_is_found_out(
     assert names(tmp_path / "out") == []
 
 
-@pytest.mark.parametrize("stride", [19, pytest.param(1, marks=pytest.mark.large)])
+@pytest.mark.parametrize("stride", [31, pytest.param(1, marks=pytest.mark.large)])
 def test_a_kill_at_any_step_leaves_a_whole_volume_and_the_next_run_makes_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], stride: int
 ) -> None:
