@@ -16,6 +16,7 @@ from movies import ramp, run, write_mrc
 from mrc_bytes import mrc
 
 from mrc2movie import Settings, convert_directory
+from mrc2movie.batch import arrivals
 from mrc2movie.errors import UsageError
 from mrc2movie.store.claim import Claim
 
@@ -315,6 +316,25 @@ def test_files_that_wait_are_left_for_those_who_ask(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().err.endswith("\n2 not begun\n")
     assert run("--status", out) == 0
     assert capsys.readouterr().out == "0 done, 0 failed, 0 under way, 2 left\n"
+
+
+def test_files_that_take_long_to_open_do_not_make_the_watch_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mrc(tmp_path / "a.mrc", voxels())
+
+    def slowly(path: Path, settings: Settings) -> str:
+        begin = time.thread_time()
+        while time.thread_time() < begin + 0.1:
+            pass
+        return ""
+
+    monkeypatch.setattr(arrivals, "why_not_whole", slowly)
+    watched = arrivals.Arrivals([tmp_path], tmp_path / "out", Settings(watch=0.1))
+    assert watched.look() == []
+    time.sleep(0.15)
+    assert watched.look() == [tmp_path / "a.mrc"]
+    assert watched.look_seconds < 0.05
 
 
 def test_a_directory_that_is_away_for_a_moment_does_not_end_the_watch(

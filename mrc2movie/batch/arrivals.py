@@ -49,11 +49,13 @@ class Arrivals:
     Attributes:
         changed: When a look last found something new or changed, by the clock of `time.monotonic`.
         unlisted: The directories that the last look could not list, and why.
+        look_seconds: What the last look took of a processor, apart from files that were opened, each of them once.
     """
 
     def __init__(self, sources: Sequence[Path], output_directory: Path, settings: Settings) -> None:
         self.changed = time.monotonic()
         self.unlisted: dict[Path, str] = {}
+        self.look_seconds = 0.0
         self._sources = sources
         self._output_directory = output_directory
         self._settings = settings
@@ -61,6 +63,7 @@ class Arrivals:
 
     def look(self) -> Sequence[Path]:
         """Look at every file once; returns those that have arrived since the last look, whole and at rest."""
+        begin = time.thread_time()
         self.unlisted = {}
         before, self._seen = self._seen, {}
         now = time.monotonic()
@@ -71,6 +74,7 @@ class Arrivals:
             self._seen[path] = seen
         if self.unlisted:  # what is in them may be there again at the next look
             self._seen = before | self._seen
+        self.look_seconds = time.thread_time() - begin
         return [Path(path) for path, seen in self._seen.items() if self._arrives(path, seen, now)]
 
     def again(self, path: Path) -> None:

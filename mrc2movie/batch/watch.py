@@ -85,9 +85,7 @@ class Watch:
         with page_of_run(self._output_directory, self._settings, progress) as (progress, self._of_page):
             waited: Mapping[Path, str] = {}
             while True:
-                begin = time.thread_time()
                 arrived = self._arrivals.look()
-                rest = _REST * (time.thread_time() - begin)
                 waiting = self._waiting
                 if arrived or waiting.keys() - waited.keys():
                     self._plan()
@@ -96,7 +94,7 @@ class Watch:
                 waited = waiting
                 if self._convert(arrived, progress) or self._is_over():
                     break
-                time.sleep(max(seconds / _LOOKS, rest))
+                time.sleep(max(seconds / _LOOKS, _REST * self._arrivals.look_seconds))
 
     @property
     def _waiting(self) -> Mapping[Path, str]:

@@ -1,6 +1,6 @@
 """What many files cost before and after the work: planning, a second run, the status, and a watch that idles.
 
-    python tests/benchmarks/planning.py [--files 100000] [--watched 10000] [--seconds 60]
+    python tests/benchmarks/planning.py [--files 100000] [--watched 10000] [--seconds 180]
 
 makes tilt series of 41 x 16 x 16 that are hard links to a few, each with its movie and its record as a run leaves them
 (about 500 MB for 100,000), and prints, each bound after its figure:
@@ -110,7 +110,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=100_000, help="files to plan, 0 for none (default: 100000)")
     parser.add_argument("--watched", type=int, default=10_000, help="files to watch, 0 for none (default: 10000)")
-    parser.add_argument("--seconds", type=float, default=60, help="how long to watch them (default: 60)")
+    parser.add_argument("--seconds", type=float, default=180, help="how long to watch them (default: 180)")
     parser.add_argument("--plan", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.plan:
