@@ -73,6 +73,7 @@ def lacks_memory(error: Exception) -> bool:
         isinstance(error, MemoryError)
         or (isinstance(error, RuntimeError) and "start new thread" in str(error))
         or (isinstance(error, ImportError) and "failed to map segment" in str(error))
+        or (isinstance(error, SystemError) and "without exception set" in str(error))  # CPython itself, at times
         or getattr(error, "code", None) == _OPENCV_NO_MEMORY
     )
 
