@@ -1,5 +1,6 @@
 """What tests of several modules need."""
 
+import compileall
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,15 @@ from movies import LOSSLESS, coloured_frames, run
 from numpy.typing import NDArray
 from web import chromium
 
+import mrc2movie
+
 Frames = NDArray[np.uint8]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package once: hundreds of tests start the command, and not everywhere does Python keep bytecode."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(mrc2movie.__file__).parent, quiet=1)
 
 
 @pytest.fixture(scope="session")

@@ -225,7 +225,7 @@ def bars_of(shown: str, begin: str | tuple[str, ...]) -> list[str]:
     return [text for text in drawn if text.startswith(begin)]
 
 
-@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("columns", thinned([40, 80, 120], 2))
 def test_bars_fit_the_terminal_and_show_how_far_each_file_is_over_all_passes(tmp_path: Path, columns: int) -> None:
     name = "日本の{0}_" + "a_long_name_" * 6 + "TS_07"
     write_mrc(tmp_path / f"{name}.mrc", ramp(80, 512, 512, "float32"))
@@ -310,7 +310,7 @@ def test_no_color_is_respected(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals on Windows")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), thinned([(signal.SIGINT, 130), (signal.SIGTERM, 143)], 2))
 def test_an_interrupted_run_leaves_no_temporary_and_says_how_to_carry_on(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
