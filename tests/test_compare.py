@@ -127,6 +127,23 @@ def test_the_quality_is_found_from_both(tmp_path: Path, options: tuple[str, ...]
     assert run(source, tmp_path / "out", *options, "--compare", directory) == 0
 
 
+def test_directories_below_are_compared_with_those_of_the_same_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("day1", 100), ("day2", 200)):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        write_mrc(tmp_path / "in" / name / "a.mrc", OURS)
+        (tmp_path / "denoised" / name).mkdir(parents=True)
+        theirs = np.full(SHAPE, value, np.float32)
+        theirs[:, 0, :2] = 0, 255
+        write_mrc(tmp_path / "denoised" / name / "a.mrc", theirs)
+    options = ("--recursive", "--range", "0,255", "--clip-limit", "0", "--codec", "FFV1", "--compare")
+    assert run(tmp_path / "in", tmp_path / "out", *options, tmp_path / "denoised") == 0, capsys.readouterr().err
+    for name, value in (("day1", 100), ("day2", 200)):
+        first = coloured_frames(tmp_path / "out" / name / "a.avi")[0]
+        assert halves(first)[1][10, 10].tolist() == [value] * 3
+
+
 def test_what_cannot_be_compared_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_mrc(tmp_path / "in.mrc", OURS)
     directory = write_theirs(tmp_path, np.zeros((8, 20, 20), np.float32))

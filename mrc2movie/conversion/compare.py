@@ -39,14 +39,19 @@ def compared_stamps(source: Path, settings: Settings) -> tuple[FileStamp, ...]:
 
 
 def _candidates(source: Path, settings: Settings) -> Sequence[Path]:
-    """The file of the same name, or all of the same name without suffixes."""
+    """The file of the same name, or all of the same name without suffixes, in a directory below like that of a file."""
     if not settings.compare:
         return ()
-    directory = Path(settings.compare)
-    if (directory / source.name).is_file():
-        return (directory / source.name,)
-    names = sorted(path.name for path in directory.iterdir() if is_named_like_input(path.name))
-    return [directory / name for name in names if stem_of(name) == stem_of(source.name)]
+    above = source.absolute().parent.parts[1:]
+    for first in range(len(above) + 1):  # of ``day1/grid2/TS_01.mrc`` in day1/grid2, in grid2, and in none
+        directory = Path(settings.compare, *above[first:])
+        if (directory / source.name).is_file():
+            return (directory / source.name,)
+        names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else ()
+        same = [name for name in names if is_named_like_input(name) and stem_of(name) == stem_of(source.name)]
+        if same:
+            return [directory / name for name in same]
+    return ()
 
 
 def comparison(
