@@ -88,7 +88,7 @@ def test_a_movie_is_complete_or_absent_after_a_kill_at_any_moment(tmp_path: Path
 @pytest.mark.parametrize(("count", "stride"), [(1, 11), pytest.param(2, 1, marks=pytest.mark.large)])
 def test_a_movie_is_complete_or_absent_after_a_kill_at_each_step(tmp_path: Path, count: int, stride: int) -> None:
     source, out = stacks(tmp_path / "in", count), tmp_path / "out"
-    for turn, step in enumerate(range(1, 60, stride)):
+    for turn, step in enumerate(range(1, 100, stride)):
         old = {name: tree(path) for name, path in movies_in(out).items()}
         words: list[str | Path] = [source, out, "--fps", str(10 + step)]
         killed = installed(*words, env=faulty("step", "out", after=step, kill=1))
@@ -103,7 +103,7 @@ def test_a_movie_is_complete_or_absent_after_a_kill_at_each_step(tmp_path: Path,
         assert unfinished(out) == []
         if turn % 3 == 2:
             shutil.rmtree(out)
-    assert 10 * count < step < 58
+    assert 10 * count < step < 98
 
 
 def claim(out: Path, target: str, owner: object) -> Path:

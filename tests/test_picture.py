@@ -82,6 +82,15 @@ def test_data_without_contrast_are_mid_grey_with_a_warning(
     assert "there is no contrast to show" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("clip_limit", ["0", "2"])
+def test_constant_sections_have_the_grey_that_a_range_gives_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], clip_limit: str
+) -> None:
+    frames = shown(tmp_path, np.full((3, 20, 28), 51, np.float32), "--range=0,255", "--clip-limit", clip_limit)
+    assert {value for frame in frames for value in np.unique(frame)} == {51}
+    assert "there is no contrast to show" in capsys.readouterr().err
+
+
 def test_auto_leaves_out_one_voxel_in_a_thousand_at_each_end_of_noise_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

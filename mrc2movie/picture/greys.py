@@ -363,7 +363,8 @@ class _Grid:
 def choose_range(statistics: Statistics, rule: GreyRule, rounding: float = 0.0) -> GreyRange:
     """The grey range of a movie; see `auto_range` for what ``auto`` does.
 
-    A rule that gives no width (a percentile of data that are mostly zero) falls back to minimum and maximum.
+    A rule that gives no width (a percentile of data that are mostly zero) falls back to minimum and maximum. What the
+    user gave holds for data without any contrast, too.
 
     Args:
         statistics: Of all sections shown.
@@ -378,7 +379,8 @@ def choose_range(statistics: Statistics, rule: GreyRule, rounding: float = 0.0) 
     if minimum >= maximum or maximum - minimum <= rounding * max(-minimum, maximum):
         value = minimum if minimum <= maximum else 0.0  # 0 stands for none at all: every voxel is black
         warnings.append(f"no two {'finite ' if nonfinite else ''}voxels differ: there is no contrast to show")
-        return GreyRange(value, value, nonfinite=nonfinite, warnings=tuple(warnings))
+        if rule.kind != "fixed" or minimum > maximum:
+            return GreyRange(value, value, nonfinite=nonfinite, warnings=tuple(warnings))
     low, high = minimum, maximum
     match rule.kind:
         case "auto":
