@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from movies import reference, write_mrc
+from movies import reference, thinned, write_mrc
 from numpy.typing import NDArray
 from web import served
 
@@ -81,13 +81,16 @@ def wandering_bar(sections: int, rows: int, columns: int) -> NDArray[np.float32]
 
 @pytest.mark.parametrize(
     ("container", "codec", "small"),
-    [
-        ("mp4", "H264", False),
-        ("mp4", "H264", True),
-        ("webm", "VP9", False),
-        ("webm", "VP9", True),
-        ("mp4", "AV1", False),
-    ],
+    thinned(
+        [
+            ("mp4", "H264", False),
+            ("mp4", "H264", True),
+            ("webm", "VP9", False),
+            ("webm", "VP9", True),
+            ("mp4", "AV1", False),
+        ],
+        2,
+    ),
 )
 def test_a_browser_loads_the_movie_and_shows_each_section_where_it_is_sent(
     site: tuple[str, Path], browser: Any, container: str, codec: str, small: bool

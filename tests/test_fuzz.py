@@ -33,7 +33,7 @@ def test_every_seed_is_a_volume(tmp_path: Path, name: str) -> None:
     assert examine(write(tmp_path / "a.mrc", SEEDS[name]))
 
 
-@settings(max_examples=600, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(SEEDS)), changes=CHANGES, cut=st.integers(0, 3000))
 def test_a_changed_header_ends_in_a_volume_or_an_error_of_ours(
     tmp_path: Path, name: str, changes: list[tuple[int, int, str]], cut: int

@@ -492,7 +492,7 @@ def test_what_is_no_file_of_points_is_refused_in_one_line(tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_files_of_points_that_were_changed_are_read_or_refused(tmp_path: Path, name: str, data: st.DataObject) -> None:
     path = write_format(tmp_path, name)

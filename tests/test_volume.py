@@ -163,7 +163,7 @@ def test_the_file_is_read_no_more_often_than_without_a_volume(tmp_path: Path, mo
         ("--playback=backward", "--discard-percentage", "0.2", "0.1"),
     ],
 )
-@pytest.mark.parametrize("volume_format", FORMATS)
+@pytest.mark.parametrize("volume_format", thinned(FORMATS, 2))
 def test_the_movie_of_the_volume_is_the_movie(tmp_path: Path, options: tuple[str, ...], volume_format: str) -> None:
     data = (ramp(10, 24, 30) * 0.1).astype(np.float32)
     source = write_mrc(tmp_path / "a.mrc", data, voxel_size_A=(2, 3, 4))
