@@ -39,6 +39,7 @@ Compress = Callable[[bytes], bytes]
 
 COMPRESS: dict[str, Compress] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd.compress}
 every = pytest.mark.parametrize("kind", COMPRESS)
+every_second = pytest.mark.parametrize("kind", thinned(COMPRESS, 2))
 
 NOISE = np.random.default_rng(7).integers(0, 30000, (6, 40, 50))
 DATA = mrc(NOISE, 1)
@@ -153,7 +154,7 @@ def test_a_directory_that_takes_no_temporary_file_is_said(tmp_path: Path) -> Non
         volume.expect([1, 0], rising=False)
 
 
-@every
+@every_second
 def test_a_cut_stream_shows_its_whole_sections_with_a_warning(
     tmp_path: Path, movie: Movie, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,7 +167,7 @@ def test_a_cut_stream_shows_its_whole_sections_with_a_warning(
     assert "stream is cut short after" in messages
 
 
-@every
+@every_second
 def test_a_corrupt_stream_shows_the_whole_sections_before_the_damage(
     tmp_path: Path, movie: Movie, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

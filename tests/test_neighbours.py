@@ -1,4 +1,4 @@
-"""A bad file never hurts its neighbours: 200 files, a third of them broken in every way."""
+"""A bad file never hurts its neighbours: 120 files, a third of them broken in every way."""
 
 import bz2
 import gzip
@@ -39,7 +39,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "circular link": lambda path: path.symlink_to(path.name),
     "device": lambda path: path.symlink_to("/dev/zero"),
 }
-FILES = 200
+FILES = 120
 BAD = range(1, FILES, 3)
 """Every third file."""
 
@@ -52,7 +52,7 @@ def sections(number: int) -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize("jobs", [4, pytest.param(1, marks=pytest.mark.large)])
-def test_of_200_files_a_third_is_broken_and_the_rest_is_converted(tmp_path: Path, jobs: int) -> None:
+def test_of_120_files_a_third_is_broken_and_the_rest_is_converted(tmp_path: Path, jobs: int) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     ways = list(BROKEN.values())

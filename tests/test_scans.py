@@ -215,6 +215,7 @@ class TestVirtual:
             assert opened_image.voxel_size.x == pytest.approx(5)
             assert opened_image.voxel_size.y == pytest.approx(2.5)
 
+    @pytest.mark.large
     def test_memory_does_not_grow_with_the_patterns(self, tmp_path: Path) -> None:
         source = write_mrc(tmp_path / "a.mrc", rng.integers(0, 9, (500, 64, 64)).astype(np.int16))
         settings = Settings(navigation_shape=(25, 20), jobs=1, playback="forward", scale="linear")
