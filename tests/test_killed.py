@@ -250,7 +250,8 @@ def test_a_file_that_crashed_two_runs_is_skipped_and_the_others_are_converted(tm
     for _ in range(2):
         assert installed(source, out, env=crash).returncode == -signal.SIGSEGV
     result = installed(source, out, env=crash)
-    assert closing_line(result) == "1 converted, 1 up to date, 1 failed"
+    # Whether the last file was made before the first crash depends on the threads.
+    assert closing_line(result) in ("1 converted, 1 up to date, 1 failed", "2 up to date, 1 failed")
     assert f"{source}/1.mrc: is skipped, since 2 runs crashed while they converted it; --overwrite" in result.stderr
     assert closing_line(installed(source, out, "--dry-run")) == "2 up to date, 1 failed"
     kept = Path(result.stderr.split("please report it with ")[1].splitlines()[0])
