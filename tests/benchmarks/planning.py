@@ -80,7 +80,7 @@ def idle_percent(source: Path, out: Path, seconds: float) -> float:
     words: list[str | Path] = [COMMAND, source, out, "--watch", "5", "--log", out / "log"]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         settled, before = 0, 0.0
-        while settled < 3:  # the run over all files is over
+        while settled < 9:  # the run over all files is over: a rest between two looks is shorter
             time.sleep(10)
             now = processor_seconds(process.pid)
             settled = settled + 1 if now - before < 1 else 0
