@@ -1,8 +1,8 @@
 """Readers: one room for each kind of file, told apart by what is in it."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from mrc2movie.readers.collections.stamps import stamps_of
 from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compression_of
 from mrc2movie.readers.scans.direct_electron import files_beside
 from mrc2movie.readers.scans.told import with_scan
-from mrc2movie.readers.source import Asked, InputFile, Source
+from mrc2movie.readers.source import Asked, InputFile, Source, closed_on_error
 from mrc2movie.readers.suffixes import split_name
 from mrc2movie.readers.volume import Volume
 from mrc2movie.readers.voxels import Sign
@@ -113,18 +113,12 @@ def open_volume(
         if iterations:
             return open_iterations(path, open_file, _open_source)
         source = _source(as_file(path) or path, spool_directory)
-        try:
+        with closed_on_error(source):
             head = source.read(0, _HEAD_BYTES)
             if not is_collection(source.path, head):
                 return _with_classes(_opened(source, head, asked))
-        except BaseException:
-            source.close()
-            raise
-        try:
-            volume = open_collection(source, head, series, image_dir, open_file, _open_source)
-            return _with_classes(volume)
-        finally:
-            source.close()
+        with source:
+            return _with_classes(open_collection(source, head, series, image_dir, open_file, _open_source))
 
 
 def _open_source(path: Path) -> Source:
@@ -146,7 +140,7 @@ def open_input(path: Path, settings: Settings, spool_directory: Path | None = No
     volume = open_volume(
         path, settings.mode0, spool_directory, image_dir, series, settings.iterations, settings.dataset
     )
-    with about(path), _closed_on_error(volume):
+    with about(path), closed_on_error(volume):
         return as_scan(volume, settings)
 
 
@@ -157,15 +151,6 @@ def as_scan(volume: Volume, settings: Settings) -> Volume:
         InputError: What they tell contradicts the volume.
     """
     return with_scan(volume, settings.navigation_shape, settings.scan_path == "serpentine", _open_source)
-
-
-@contextmanager
-def _closed_on_error(volume: Volume) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        volume.close()
-        raise
 
 
 def other_stamps(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
@@ -189,12 +174,8 @@ def tilt_series(path: Path) -> Sequence[str]:
     """The tilt series that a file lists, each a movie of its own; none where it lists none, or cannot be read."""
     if ".star" not in (suffix.lower() for suffix in path.suffixes):
         return ()
-    with suppress(InputError):
-        source = _open_source(path)
-        try:
-            return tuple(series_of(source))
-        finally:
-            source.close()
+    with suppress(InputError), _open_source(path) as source:
+        return tuple(series_of(source))
     return ()
 
 
@@ -202,11 +183,8 @@ def _open_images(asked: Asked, spool_directory: Path | None, path: Path) -> Volu
     """Open a file that a collection names."""
     with about(path):
         source = _source(path, spool_directory)
-        try:
+        with closed_on_error(source):
             return _opened(source, source.read(0, _HEAD_BYTES), asked)
-        except BaseException:
-            source.close()
-            raise
 
 
 def _opened(source: Source, head: bytes, asked: Asked) -> Volume:
@@ -218,9 +196,6 @@ def _opened(source: Source, head: bytes, asked: Asked) -> Volume:
 
 def _source(path: Path, spool_directory: Path | None) -> Source:
     file = InputFile(path)
-    try:
+    with closed_on_error(file):
         compression = compression_of(file.read(0, MAGIC_BYTES))
         return DecompressedStream(file, compression, spool_directory) if compression else file
-    except BaseException:
-        file.close()
-        raise

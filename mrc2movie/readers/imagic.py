@@ -10,7 +10,7 @@ import numpy as np
 
 from mrc2movie.errors import InputError
 from mrc2movie.readers.plain import Facts, open_plain, whole_sections
-from mrc2movie.readers.source import Asked, InputFile, Source
+from mrc2movie.readers.source import Asked, InputFile, Source, closed_on_error
 from mrc2movie.readers.volume import Volume
 from mrc2movie.readers.voxels import ByteOrder, grey_layout
 
@@ -52,11 +52,9 @@ def _headers_of(source: Source) -> Path | None:
             file = InputFile(name)
         except InputError:
             continue
-        try:
+        with file:
             if _order(file.read(0, _HEADER_BYTES)):
                 return name
-        finally:
-            file.close()
     return None
 
 
@@ -80,11 +78,8 @@ def open_imagic(source: Source, head: bytes, asked: Asked) -> Volume:
     if order is None:
         headers = _headers_of(source)
         assert headers is not None
-        file = InputFile(headers)
-        try:
+        with InputFile(headers) as file:
             head = file.read(0, _HEADER_BYTES)
-        finally:
-            file.close()
         order = _order(head)
         if order is None:
             raise InputError(f"its headers {headers.name} have changed", "convert it again")
@@ -93,12 +88,9 @@ def open_imagic(source: Source, head: bytes, asked: Asked) -> Volume:
     if pixels is None:
         name = source.path.with_suffix(_PIXELS).name
         raise InputError(f"is an IMAGIC header without its images: {name} is not there", "copy it beside this file")
-    file = InputFile(pixels)
-    try:
-        volume = _open(file, head, order)
-    except BaseException:
-        file.close()
-        raise
+    images = InputFile(pixels)
+    with closed_on_error(images):
+        volume = _open(images, head, order)
     source.close()
     return volume
 

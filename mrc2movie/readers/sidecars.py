@@ -138,17 +138,10 @@ def _text(path: Path, at_most: int) -> str | None:
 
     Longer ones are no sidecars: nothing of them is read.
     """
-    try:
-        source = InputFile(path)
-    except InputError:
-        return None
-    try:
+    with suppress(InputError), InputFile(path) as source:
         data = source.read(0, at_most) if source.size <= at_most else b""
         return data.decode("latin-1").removeprefix("ï»¿")  # the byte order mark of UTF-8
-    except InputError:
-        return None
-    finally:
-        source.close()
+    return None
 
 
 def _angles(name: str, text: str) -> Metadata | None:

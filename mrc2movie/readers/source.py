@@ -7,11 +7,13 @@ import errno
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from types import TracebackType
+from typing import Protocol, TypeAlias
 
 from mrc2movie.errors import InputError
 from mrc2movie.readers.voxels import Sign
@@ -47,7 +49,7 @@ _KINDS = {
 
 
 class Source(ABC):
-    """Where the bytes of a volume come from: a plain file, or a compressed stream.
+    """Where the bytes of a volume come from: a plain file, or a compressed stream; a context manager that closes it.
 
     Attributes:
         path: The file.
@@ -91,6 +93,14 @@ class Source(ABC):
             return b""  # a position of more than 63 bits is no argument for the system
         buffer = bytearray(max(0, min(count, self.size - offset)))
         return bytes(buffer[: self.at(offset, len(buffer))(memoryview(buffer))])
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class InputFile(Source):
@@ -136,6 +146,20 @@ class InputFile(Source):
     def close(self) -> None:
         """Close the file; no read may be under way."""
         os.close(self._descriptor)
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+@contextmanager
+def closed_on_error(opened: _Closable) -> Iterator[None]:
+    """Close a source or a volume where this block does not come to its end: nobody else would."""
+    try:
+        yield
+    except BaseException:
+        opened.close()
+        raise
 
 
 def _why_not_opened(path: Path, error: OSError | ValueError) -> str:

@@ -39,14 +39,10 @@ def content_of(path: Path) -> bytes:
     Raises:
         InputError: It cannot be read, is no regular file, or is far too long to be what it should be.
     """
-    with about(path):
-        file = InputFile(path)
-        try:
-            if file.size > _MOST_BYTES:
-                raise InputError(f"has {file.size / 1e9:.1f} GB, which no file of annotations has", "name another")
-            return file.read(0, file.size)
-        finally:
-            file.close()
+    with about(path), InputFile(path) as file:
+        if file.size > _MOST_BYTES:
+            raise InputError(f"has {file.size / 1e9:.1f} GB, which no file of annotations has", "name another")
+        return file.read(0, file.size)
 
 
 def text_of(content: bytes) -> str:

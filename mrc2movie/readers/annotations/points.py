@@ -176,14 +176,11 @@ def _columns_of_star(path: Path) -> Mapping[str, Columns]:
         InputError: It cannot be read, or has none.
     """
     found: dict[str, Columns] = {}
-    source = InputFile(path)
-    try:
+    with InputFile(path) as source:
         for table in tables(source):
             columns = {label: Names() for label in table.columns if label in _LABELS}
             table.read(columns)
             found[table.block] = {label: column.of_rows() for label, column in columns.items()}
-    finally:
-        source.close()
     if not found:
         raise InputError("has no data block, and so is no STAR file", "name another")
     return found

@@ -75,11 +75,8 @@ def classes_beside(path: Path, known: Classes | None, count: int, open_source: O
     first, read = (0, _particles) if beside.suffix == ".cs" else (1, partial(_model, open_source))
     numbers = np.arange(first, first + count) if known is None else known.numbers
     with suppress(InputError):
-        source = open_source(beside)
-        try:
+        with open_source(beside) as source:
             shares = read(source, max(int(numbers.max()) + 1 - first, count))
-        finally:
-            source.close()
         if shares is not None:
             return Classes(numbers, shares[numbers - first], are_averages=True)
     return known

@@ -168,12 +168,8 @@ def _of_series(path: Path, table: Table, wanted: str, find: Finder, open_source:
     found = find.find(star)
     if found is None:
         raise InputError(f"row {row + 1} names {star}, which is not there", "is the project in one piece?")
-    with about(found):
-        source = open_source(found)
-        try:
-            images = read_star(source, "", find, open_source)
-        finally:
-            source.close()
+    with about(found), open_source(found) as source:
+        images = read_star(source, "", find, open_source)
     shared = {name: np.full(len(images), values[row]) for name, values in numbers.items()}
     return replace(images, path=found, storage="RELION star of tilt series", numbers={**shared, **images.numbers})
 

@@ -76,8 +76,5 @@ def _stamp(files: Iterable[Path | None]) -> FileStamp:
 @lru_cache(4)
 def _names(path: Path, stamp: FileStamp, series: str, open_source: OpenSource) -> Collection:
     """The names in a collection, which are read once as long as its stamp is the same."""
-    source = open_source(path)
-    try:
+    with open_source(path) as source:
         return names_in_collection(source, source.read(0, _HEAD_BYTES), series, open_source)
-    finally:
-        source.close()

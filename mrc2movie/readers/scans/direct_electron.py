@@ -230,12 +230,9 @@ def _is_number(text: str) -> bool:
 
 
 def _read(path: Path, at_most: int) -> bytes:
-    source = InputFile(path)
-    try:
+    with InputFile(path) as source:
         if source.size > at_most:
             raise InputError(
                 f"{path.name} beside it has {source.size} bytes, which is too much", "is it the right one?"
             )
         return source.read(0, at_most)
-    finally:
-        source.close()

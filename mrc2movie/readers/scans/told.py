@@ -79,11 +79,8 @@ def with_scan(
     if navigation_shape:
         tell.append(partial(scanned, scan=Scan(*navigation_shape, serpentine), origin="--navigation-shape"))
     elif not tell and is_velox(header) and volume.has_random_access:
-        source = open_source(volume.path)
-        try:
+        with open_source(volume.path) as source:
             scan = scan_of(source, header, volume.description.shape[0])
-        finally:
-            source.close()
         tell += [partial(scanned, scan=scan, origin="the extended header")] if scan else []
     for each in tell:
         volume = Told(volume, each)
