@@ -77,22 +77,28 @@ def _leave(jobs: Sequence[Job], sources: Sequence[Path], settings: Settings) -> 
     key = [sorted(map(os.path.realpath, places)), all(are_directories), settings.recursive, settings.pattern, options]
     name = f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
     path = _plans(output_directory) / name
+    own = list(_entries(jobs))
 
     def text() -> str:
-        entries = list(_entries(jobs))
-        if not all(are_directories):
-            targets = {target for target, *_ in entries}
-            with suppress(OSError, ValueError):
-                entries += [each for each in _read(path)[1] if each[0] not in targets and os.path.lexists(each[1])]
-        return _text(options, entries)
+        """With what other runs have left there, as it is now, where some inputs are files."""
+        return _text(options, own if all(are_directories) else own + _of_others(path, own))
 
-    if _holds(path, text()):
+    wanted = text()
+    if _holds(path, wanted):
         if settings.overwrite or path != _by_age(output_directory)[-1]:
             refuse_links_above(path)
             os.utime(path)
         return
     with Claim(output_directory / name) as claim:  # nothing is ever made under this name
-        write_kept(claim, path, text(), "the plan")
+        write_kept(claim, path, wanted if all(are_directories) else text(), "the plan")
+
+
+def _of_others(path: Path, own: Sequence[Entry]) -> list[Entry]:
+    """The files of a plan that are there and not among these; none where it cannot be read."""
+    targets = {target for target, *_ in own}
+    with suppress(OSError, ValueError):
+        return [each for each in _read(path)[1] if each[0] not in targets and os.path.lexists(each[1])]
+    return []
 
 
 def _holds(path: Path, text: str) -> bool:
