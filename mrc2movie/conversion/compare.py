@@ -1,9 +1,10 @@
 """A movie with another volume of the same specimen at the right of each section."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from mrc2movie.conversion.measure import Measured, measure
@@ -21,6 +22,7 @@ from mrc2movie.store.files import FileStamp
 from mrc2movie.workers import Share
 
 _GAP_SHARE = 1 / 200
+_DIRECTORIES_KEPT = 256
 
 
 def require_compared(settings: Settings) -> None:
@@ -47,11 +49,18 @@ def _candidates(source: Path, settings: Settings) -> Sequence[Path]:
         directory = Path(settings.compare, *above[first:])
         if (directory / source.name).is_file():
             return (directory / source.name,)
-        names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else ()
-        same = [name for name in names if is_named_like_input(name) and stem_of(name) == stem_of(source.name)]
-        if same:
+        if directory.is_dir() and (same := _names(directory, directory.stat().st_mtime_ns).get(stem_of(source.name))):
             return [directory / name for name in same]
     return ()
+
+
+@lru_cache(_DIRECTORIES_KEPT)
+def _names(directory: Path, mtime_ns: int) -> Mapping[str, Sequence[str]]:
+    """The names of the inputs in a directory, by their stems: listed once as long as its time is the same."""
+    names: dict[str, list[str]] = {}
+    for name in sorted(filter(is_named_like_input, os.listdir(directory))):  # noqa: PTH208
+        names.setdefault(stem_of(name), []).append(name)
+    return names
 
 
 def comparison(
