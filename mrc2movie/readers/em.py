@@ -15,7 +15,7 @@ from mrc2movie.errors import InputError
 from mrc2movie.readers.metadata import TILT, in_A, printable_text
 from mrc2movie.readers.plain import Facts, open_plain, whole_sections
 from mrc2movie.readers.source import Asked, Source
-from mrc2movie.readers.volume import Volume
+from mrc2movie.readers.volume import Volume, voxel_size
 from mrc2movie.readers.voxels import ByteOrder, Layout, Sign, grey_layout
 
 SUFFIXES = frozenset((".em",))
@@ -110,7 +110,7 @@ def open_em(source: Source, head: bytes, asked: Asked) -> Volume:
         layout=layout,
         sections=sections,
         row0_at_bottom=True,
-        voxel_size_A=(pixel, pixel, pixel) if pixel else None,
+        voxel_size_A=voxel_size(pixel, pixel, pixel),
         header={"comment": printable_text(head[16:96])},
         told=told,
         kind="volume",

@@ -15,7 +15,7 @@ from mrc2movie.errors import InputError, NotWhole
 from mrc2movie.readers.metadata import in_A
 from mrc2movie.readers.plain import Facts, PlainVolume, open_plain
 from mrc2movie.readers.source import Asked, Source
-from mrc2movie.readers.volume import Load, Section, Volume
+from mrc2movie.readers.volume import Load, Section, Volume, voxel_size
 from mrc2movie.readers.voxels import grey_layout
 
 SUFFIXES = frozenset((".ser",))
@@ -89,14 +89,13 @@ def open_ser(source: Source, head: bytes, asked: Asked) -> Volume:
             "copy it again, or wait until it is written",
         )
     starts = array("Q", (positions[:there].astype(np.uint64) + np.uint64(_IMAGE_HEADER_BYTES)).tobytes())
-    x, y = in_A(abs(delta_x), "m"), in_A(abs(delta_y), "m")
     facts = Facts(
         dialect="SER (TIA)",
         order="<",
         layout=layout,
         sections=count,
         row0_at_bottom=True,
-        voxel_size_A=(x, y, None) if x and y else None,
+        voxel_size_A=voxel_size(in_A(abs(delta_x), "m"), in_A(abs(delta_y), "m")),
         header={"version": version, "planned": total},
         notes=(f"{count} of {total} images were taken",) if count < total else (),
     )

@@ -15,7 +15,7 @@ from mrc2movie.errors import InputError, NotWhole
 from mrc2movie.readers.metadata import in_A
 from mrc2movie.readers.plain import Facts, open_plain, whole_sections
 from mrc2movie.readers.source import Asked, Source
-from mrc2movie.readers.volume import Volume
+from mrc2movie.readers.volume import Volume, voxel_size
 from mrc2movie.readers.voxels import ByteOrder, grey_layout
 
 SUFFIXES = frozenset((".spi",))
@@ -112,7 +112,7 @@ def open_spider(source: Source, head: bytes, asked: Asked) -> Volume:
         layout=layout,
         sections=sections,
         row0_at_bottom=False,
-        voxel_size_A=(size, size, size) if size else None,
+        voxel_size_A=voxel_size(size, size, size),
         kind="volume" if header.sections > 1 else "image stack",
     )
     return open_plain(source, starts, facts)

@@ -37,6 +37,11 @@ class SizeLearned(InputError):
     """The end of a compressed stream was met early: the volume's description has changed, and is right now."""
 
 
+def voxel_size(x: float | None, y: float | None, z: float | None = None) -> VoxelSize | None:
+    """The size of a voxel in Å of what is known along (columns, rows, sections); None where a section has none."""
+    return (x, y, z) if x and y else None
+
+
 @dataclass(frozen=True)
 class Tilts:
     """The tilt angles of a volume's sections.

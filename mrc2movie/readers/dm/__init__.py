@@ -14,7 +14,7 @@ from mrc2movie.readers.dm.tags import Array, Malformed, Tags, read_tags, version
 from mrc2movie.readers.metadata import TILT, in_A
 from mrc2movie.readers.plain import Facts, open_plain, whole_sections
 from mrc2movie.readers.source import Asked, Source
-from mrc2movie.readers.volume import Volume, VoxelSize
+from mrc2movie.readers.volume import Volume, VoxelSize, voxel_size
 from mrc2movie.readers.voxels import Layout, grey_layout
 
 SUFFIXES = frozenset((".dm3", ".dm4"))
@@ -163,5 +163,4 @@ def _voxel_size(tags: Tags, image: _Image) -> VoxelSize | None:
     for number in range(3):
         scale = tags.number(f"{image.path}.ImageData.Calibrations.Dimension.{number}.Scale")
         lengths.append(in_A(abs(scale), _unit(tags, image, number)) if scale else None)
-    x, y, z = lengths
-    return (x, y, z) if x and y else None
+    return voxel_size(*lengths)

@@ -23,7 +23,7 @@ from mrc2movie.readers.hdf5.pieces import FILTERS, OTHER_FILTERS, Blocks, Pieces
 from mrc2movie.readers.metadata import in_A
 from mrc2movie.readers.plain import Facts, describe_plain, open_plain
 from mrc2movie.readers.source import Asked, Source, is_justified
-from mrc2movie.readers.volume import Description, Load, Section, Volume, VoxelSize
+from mrc2movie.readers.volume import Description, Load, Section, Volume, VoxelSize, voxel_size
 from mrc2movie.readers.voxels import Coding, Layout, grey_layout, shown_dtype
 
 SUFFIXES = frozenset((".hdf", ".h5", ".hdf5", ".emd", ".hspy"))
@@ -188,7 +188,7 @@ def _voxel_size(pieces: Pieces, lengths: list[tuple[float, str]]) -> VoxelSize |
         return None
     along = [in_A(abs(length), unit) for length, unit in lengths]
     y, x = (along[axis] for axis in pieces.axes)
-    return (x, y, along[pieces.counting[-1]] if pieces.counting else x) if x and y else None
+    return voxel_size(x, y, along[pieces.counting[-1]] if pieces.counting else x)
 
 
 def _refuse_what_is_not_there(pieces: Pieces, facts: Facts) -> None:

@@ -16,7 +16,7 @@ from mrc2movie.readers.plain import PlainVolume
 from mrc2movie.readers.source import Asked, Fetch, Source
 from mrc2movie.readers.tiff.directory import Directory, Form, Malformed, first_position, form_of
 from mrc2movie.readers.tiff.page import Page, page_of
-from mrc2movie.readers.volume import Description, Load, Section, Volume, VoxelSize
+from mrc2movie.readers.volume import Description, Load, Section, Volume, VoxelSize, voxel_size
 
 SUFFIXES = frozenset((".tif", ".tiff"))
 
@@ -280,7 +280,7 @@ def _imagej_images(text: str) -> int:
 def _dialect_and_size(first: Directory, text: str) -> tuple[str, VoxelSize | None]:
     """Whose kind of TIFF file it is, and its pixel size: by OME's or ImageJ's description, else by the resolution."""
     if "<OME" in text[:_KEPT_TEXT] and (pixels := re.search(r"<(?:\w{1,20}:)?Pixels\s([^>]*)>", text)):
-        return "OME-TIFF", _sane(*(_ome_length(pixels[1], f"PhysicalSize{axis}") for axis in "XYZ"))
+        return "OME-TIFF", voxel_size(*(_ome_length(pixels[1], f"PhysicalSize{axis}") for axis in "XYZ"))
     per_unit = [first.ratio(tag) for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
     lengths = [1 / each if each > 0 else 0.0 for each in per_unit]
     if text.startswith("ImageJ="):
@@ -288,10 +288,10 @@ def _dialect_and_size(first: Directory, text: str) -> tuple[str, VoxelSize | Non
         unit = re.sub(r"\\u00B5", "µ", named[1], flags=re.IGNORECASE) if named else ""
         spacing = re.search(r"^spacing=(\S{1,30})", text, re.MULTILINE)
         lengths.append(_number(spacing[1]) if spacing else 0.0)
-        return "ImageJ", _sane(*(in_A(length, unit) for length in lengths))
+        return "ImageJ", voxel_size(*(in_A(length, unit) for length in lengths))
     unit = {2: "inch", 3: "cm"}.get(first.number(_UNIT, 2), "")
     dialect = "SerialEM" if "SerialEM" in text[:_KEPT_TEXT] else "TIFF"
-    return dialect, _sane(*(in_A(length, unit) for length in lengths))
+    return dialect, voxel_size(*(in_A(length, unit) for length in lengths))
 
 
 def _ome_length(attributes: str, name: str) -> float | None:
@@ -305,7 +305,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return 0.0
-
-
-def _sane(x: float | None, y: float | None, z: float | None = None) -> VoxelSize | None:
-    return (x, y, z) if x and y else None
