@@ -22,7 +22,7 @@ from mrc2movie.picture.render import Frame
 from mrc2movie.picture.selection import Selection
 from mrc2movie.readers import open_volume
 from mrc2movie.readers.resliced import along
-from mrc2movie.readers.reversed_rows import ReversedRows
+from mrc2movie.readers.told import ReversedRows
 from mrc2movie.readers.volume import Load, Section, Volume
 from mrc2movie.workers import Share
 
@@ -202,7 +202,7 @@ def _open(
 ) -> Volume:
     """The mask in the direction in which the volume is shown, ready for all its planes in any order."""
     volume: Volume = opened.enter_context(open_volume(path, "auto", directory))
-    # Programs that write masks as MRC keep the rows of the volume, whatever its header says of their direction.
+    # Programs that write masks as MRC keep the order of the rows, and say nothing of it; a TIFF file begins at the top.
     if row0_at_bottom and not volume.description.row0_at_bottom:
         volume = ReversedRows(volume)
     volume = opened.enter_context(along(volume, settings.axis, workers, directory))

@@ -22,7 +22,7 @@ from mrc2movie.readers.collections import (
 from mrc2movie.readers.collections.stamps import stamps_of
 from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compression_of
 from mrc2movie.readers.scans.direct_electron import files_beside
-from mrc2movie.readers.scans.told import with_scan
+from mrc2movie.readers.scans.known import with_scan
 from mrc2movie.readers.source import Asked, InputFile, Source, closed_on_error
 from mrc2movie.readers.suffixes import split_name
 from mrc2movie.readers.volume import Volume

@@ -1,6 +1,6 @@
-"""What is known of a file beyond its own header: a scan that the user or another file tells of."""
+"""A scan that the user or another file tells of."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -9,50 +9,8 @@ from mrc2movie.readers.scans.direct_electron import described_by_info, info_besi
 from mrc2movie.readers.scans.scan import Scan
 from mrc2movie.readers.scans.velox import is_velox, scan_of
 from mrc2movie.readers.source import Source
-from mrc2movie.readers.volume import Description, Load, Volume
-
-Tell = Callable[[Description], Description]
-
-
-class Told(Volume):
-    """A volume of which more is known than its reader made of it.
-
-    Args:
-        volume: The volume; closed with this one.
-        tell: Gives its description with what else is known.
-
-    Raises:
-        InputError: That contradicts the file.
-    """
-
-    def __init__(self, volume: Volume, tell: Tell) -> None:
-        self.path = volume.path
-        self.has_random_access = volume.has_random_access
-        self._volume = volume
-        self._tell = tell
-        self._follow()
-
-    def _follow(self) -> None:
-        """The end of a compressed stream changes the description."""
-        self._seen = self._volume.description
-        self.description = self._tell(self._seen)
-        self.scratch_bytes = self._volume.scratch_bytes
-
-    def expect(self, numbers: Iterable[int], rising: bool) -> None:
-        """As the volume."""
-        self._volume.expect(numbers, rising)
-
-    def section(self, number: int) -> Load:
-        """As the volume."""
-        try:
-            return self._volume.section(number)
-        finally:
-            if self._volume.description is not self._seen:
-                self._follow()
-
-    def close(self) -> None:
-        """Close the volume."""
-        self._volume.close()
+from mrc2movie.readers.told import Tell, Told
+from mrc2movie.readers.volume import Volume
 
 
 def with_scan(
