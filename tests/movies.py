@@ -1,5 +1,6 @@
 """From voxels to decoded frames: MRC files written by mrcfile, the command, movies decoded by OpenCV, a reference."""
 
+import time
 import tracemalloc
 import warnings
 from collections import Counter
@@ -15,6 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mrc2movie.cli import main
+from mrc2movie.errors import InputError
+from mrc2movie.readers import open_volume
 from mrc2movie.readers.source import InputFile
 from mrc2movie.readers.volume import Description
 
@@ -45,6 +48,15 @@ def less_memory_than(most: int) -> Iterator[None]:
         assert tracemalloc.get_traced_memory()[1] < most
     finally:
         tracemalloc.stop()
+
+
+def refused_at_once(path: Path, message: str | None = None) -> None:
+    """Opening the file ends with a line that a regular expression finds, in little memory and time."""
+    begin = time.process_time()
+    with less_memory_than(2**20), pytest.raises(InputError, match=message) as caught:
+        open_volume(path)
+    assert "\n" not in str(caught.value)
+    assert time.process_time() - begin < 1
 
 
 def ramp(sections: int = 4, rows: int = 6, columns: int = 10, dtype: str = "int16") -> NDArray[Any]:

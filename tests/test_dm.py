@@ -1,14 +1,13 @@
 """DM3 and DM4: written by the published description, and held against an independent reader."""
 
 import struct
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from dm_bytes import Dm, dm, image
-from movies import less_memory_than, ramp, run, shown
+from movies import ramp, refused_at_once, run, shown
 from mrc_bytes import described, mrc, read, write
 from numpy.testing import assert_array_equal
 from rsciio.digitalmicrograph import file_reader
@@ -160,12 +159,7 @@ def with_tag(content: bytes) -> bytes:
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_a_line(tmp_path: Path, data: bytes, message: str) -> None:
-    path = write(tmp_path / "a.dm4", data)
-    begin = time.process_time()
-    with less_memory_than(2**20), pytest.raises(InputError, match=message) as caught:
-        open_volume(path)
-    assert "\n" not in str(caught.value)
-    assert time.process_time() - begin < 1
+    refused_at_once(write(tmp_path / "a.dm4", data), message)
 
 
 def test_dimensions_beyond_the_data_are_refused_or_cut(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import emfile
 import numpy as np
 import pytest
-from movies import less_memory_than, ramp, run, shown
+from movies import ramp, refused_at_once, run, shown
 from mrc_bytes import described, mrc, read, write
 from numpy.testing import assert_array_equal
 from stack_bytes import em
@@ -104,9 +104,7 @@ def test_absurd_sizes_are_refused_and_allocate_nothing(tmp_path: Path) -> None:
     head = bytearray(em(ramp(1, 6, 10)))
     for sizes in ((2**20, 2**20, 2**20), (0, 6, 1), (-1, -6, 1), (2**31 - 1, 1, 1)):
         struct.pack_into("<3i", head, 4, *sizes)
-        with less_memory_than(2**20), pytest.raises(InputError) as caught:
-            open_volume(write(tmp_path / "a.em", bytes(head)))
-        assert "\n" not in str(caught.value)
+        refused_at_once(write(tmp_path / "a.em", bytes(head)))
 
 
 def test_an_mrc_file_named_em_is_an_mrc_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from movies import less_memory_than, ramp, run, shown
+from movies import ramp, refused_at_once, run, shown
 from mrc_bytes import described, read, write
 from numpy.testing import assert_array_equal
 from PIL import Image
@@ -81,11 +81,7 @@ def test_a_cut_file_shows_its_whole_sections(tmp_path: Path) -> None:
 def test_what_is_not_shown_is_refused_in_a_line(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
     data = spider(ramp(3, 6, 10), **fields)
     path = write(tmp_path / "a.spi", data[:2000] if "f24" in fields else data)
-    begin = time.process_time()
-    with less_memory_than(2**20), pytest.raises(InputError, match=message) as caught:
-        open_volume(path)
-    assert "\n" not in str(caught.value)
-    assert time.process_time() - begin < 1
+    refused_at_once(path, message)
 
 
 def test_a_million_sections_that_are_claimed_take_no_time(tmp_path: Path) -> None:
