@@ -4,11 +4,11 @@ import html
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mrc2movie.conversion.opening import open_input
 from mrc2movie.conversion.preparation import selection_of
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.quality import Signal, in_one_line, tilt_signals
-from mrc2movie.readers import open_input
 from mrc2movie.readers.volume import Description, Tilts
 from mrc2movie.store.names import printable
 

@@ -1,7 +1,9 @@
 """The README and the pages of `docs/`: their pictures, table of options, commands and links."""
 
+import ast
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -106,6 +108,25 @@ def test_the_options_in_the_documents_are_those_of_the_settings() -> None:
         OPTIONS_PATH.write_text(f"{before}<!-- options -->\n{options_section()}<!-- end of options -->{after}", "utf-8")
     else:
         assert found == options_section()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The rooms of the package that a module takes something from, by the name of a file or directory."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("mrc2movie."):
+            yield str(node.module).split(".")[1]
+
+
+def test_imports_point_down_the_table_of_the_house() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8"), re.MULTILINE)
+    floors = {name: -at for at, row in enumerate(rows) for name in re.findall(r"`(\w+)(?:\.py|/)`", row)}
+    package = ROOT / "mrc2movie"
+    there = {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert floors.keys() == there | {path.stem for path in package.glob("*.py")} - {"__init__"}
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        up = [other for other in imports(path) if room != "__init__" and floors[other] > floors[room]]
+        assert not up, path
 
 
 def test_each_step_of_the_command_for_developers_is_run_by_ci() -> None:

@@ -16,12 +16,12 @@ from mrcfile.dtypes import get_ext_header_dtype
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert, inspect
+from mrc2movie.conversion.opening import open_input
 from mrc2movie.conversion.preparation import selection_of
 from mrc2movie.conversion.preset_choice import settle
 from mrc2movie.errors import InputError
 from mrc2movie.picture.detectors import detectors_for
 from mrc2movie.picture.sheet import cells_of
-from mrc2movie.readers import open_input
 from mrc2movie.readers.scans.scan import Scan
 from mrc2movie.readers.volume import Description
 

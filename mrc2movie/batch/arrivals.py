@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mrc2movie.batch.inputs import as_input, inputs_in
+from mrc2movie.conversion.opening import open_input
 from mrc2movie.conversion.unchanging import other_files
 from mrc2movie.errors import InputError, NotWhole
 from mrc2movie.options.settings import Settings
-from mrc2movie.readers import open_input
 from mrc2movie.readers.sidecars import sections_in_mdoc, sidecar_names
 from mrc2movie.store.files import FileStamp
 

@@ -12,7 +12,6 @@ from mrc2movie.errors import InputError, OutputError, about
 from mrc2movie.options.settings import Settings
 from mrc2movie.store.claim import crashes, has_crashes, living_owner
 from mrc2movie.store.files import FileStamp, refuse_directory
-from mrc2movie.store.record import Made, Unusable, load, record_path
 from mrc2movie.version import __version__
 from mrc2movie.writers.beside import (
     data_of_others,
@@ -23,6 +22,7 @@ from mrc2movie.writers.beside import (
     refuse_input,
     why_not_beside,
 )
+from mrc2movie.writers.record import Made, Unusable, load, record_path
 from mrc2movie.writers.sheet import why_not_for_page
 
 _CRASHES = 2

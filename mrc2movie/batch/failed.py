@@ -10,8 +10,8 @@ from mrc2movie.options.settings import Settings
 from mrc2movie.store.claim import Claim
 from mrc2movie.store.failure import Failure, write_failure
 from mrc2movie.store.files import FileStamp
-from mrc2movie.store.record import source_paths
 from mrc2movie.version import __version__
+from mrc2movie.writers.record import source_paths
 
 
 def is_a_bug(error: Exception) -> bool:

@@ -13,8 +13,8 @@ from mrc2movie.pages.live import PAGE_NAME
 from mrc2movie.readers import as_file, is_named_like_input
 from mrc2movie.readers.suffixes import split_name
 from mrc2movie.store.files import entries_of, identity_of
-from mrc2movie.store.record import record_path
 from mrc2movie.writers.beside import recorded_as
+from mrc2movie.writers.record import record_path
 
 _UNFINISHED = re.compile(r"\.(tmp|part)\Z|downloading", re.IGNORECASE)
 """In the names of files that are being transferred."""

@@ -21,8 +21,8 @@ from mrc2movie.pages.manifest import check_manifest
 from mrc2movie.readers import as_file, stem_of, tilt_series
 from mrc2movie.store.files import identity_of
 from mrc2movie.store.names import fitting
-from mrc2movie.store.record import Made, load, record_name, record_names
 from mrc2movie.writers import check_codec, suffix
+from mrc2movie.writers.record import Made, load, record_name, record_names
 from mrc2movie.writers.stills import CONTACT_SHEET
 
 

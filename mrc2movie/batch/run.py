@@ -31,11 +31,11 @@ from mrc2movie.processors import available_processors
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim, forget_crashes, remove_what_dead_runs_left
 from mrc2movie.store.failure import forget_failure
 from mrc2movie.store.files import directories_below, identity_of, make_directories
-from mrc2movie.store.record import refuse_directory_of_another_user
 from mrc2movie.store.turn import Turn, slurm_turn
 from mrc2movie.workers import Share, Workers
 from mrc2movie.writers import encodes_in_workers
 from mrc2movie.writers.beside import paths_beside
+from mrc2movie.writers.record import refuse_directory_of_another_user
 
 logger = logging.getLogger("mrc2movie.batch.run")
 logger.addHandler(logging.NullHandler())  # the caller adds another to this one, or to "mrc2movie"

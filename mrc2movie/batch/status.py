@@ -15,8 +15,8 @@ from mrc2movie.errors import Mrc2movieError, UsageError
 from mrc2movie.store.claim import RECORD_DIRECTORY, under_way, under_way_in
 from mrc2movie.store.failure import failures_in, load_failure
 from mrc2movie.store.files import FileStamp, directories_below
-from mrc2movie.store.record import Made, load, record_names
 from mrc2movie.store.under_way import UnderWay
+from mrc2movie.writers.record import Made, load, record_names
 
 _WINDOW_SECONDS = 3600.0
 """The rate is that of so much time at most: what was true yesterday says little of what is left."""

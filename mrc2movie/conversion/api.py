@@ -17,10 +17,10 @@ from mrc2movie.processors import available_processors
 from mrc2movie.readers import as_file
 from mrc2movie.readers.array import ArrayVolume, Lengths
 from mrc2movie.store.claim import Claim
-from mrc2movie.store.record import load
 from mrc2movie.workers import Workers
 from mrc2movie.writers import check_codec
 from mrc2movie.writers.beside import data_of_others, refuse_input
+from mrc2movie.writers.record import load
 
 logger = logging.getLogger(__name__)
 logger.addHandler(logging.NullHandler())  # the caller adds another to this one, or to "mrc2movie"

@@ -8,13 +8,14 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from mrc2movie.conversion.measure import Measured, measure
+from mrc2movie.conversion.opening import open_input
 from mrc2movie.conversion.preparation import render_options
 from mrc2movie.conversion.sections import PreparedSections, SectionProgress
 from mrc2movie.errors import InputError, UsageError, about
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.labels import draw_at_upper_right, title_stamp
 from mrc2movie.picture.render import Frame, Renderer, RenderOptions
-from mrc2movie.readers import is_named_like_input, open_input, stem_of
+from mrc2movie.readers import is_named_like_input, stem_of
 from mrc2movie.readers.matched import MatchedVolume
 from mrc2movie.readers.resliced import along
 from mrc2movie.readers.volume import Section

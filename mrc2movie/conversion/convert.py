@@ -12,6 +12,7 @@ from mrc2movie.conversion.bitrate import Fitting
 from mrc2movie.conversion.encode import Movie, make_movie, rendered
 from mrc2movie.conversion.frames import plan_frames
 from mrc2movie.conversion.measure import measure, what_is_shown
+from mrc2movie.conversion.opening import as_scan, open_input
 from mrc2movie.conversion.passes import Passes
 from mrc2movie.conversion.preparation import timeline
 from mrc2movie.conversion.preset_choice import settle
@@ -21,7 +22,6 @@ from mrc2movie.conversion.unchanging import unchanging
 from mrc2movie.errors import about
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.quality import in_one_line, rounded, signals, tilts_of
-from mrc2movie.readers import as_scan, open_input
 from mrc2movie.readers.array import ArrayVolume
 from mrc2movie.readers.resliced import along
 from mrc2movie.readers.volume import Volume
@@ -29,12 +29,12 @@ from mrc2movie.store.artifact import publish
 from mrc2movie.store.claim import Claim
 from mrc2movie.store.failure import forget_failure
 from mrc2movie.store.files import FileStamp
-from mrc2movie.store.record import Made, Record, Unusable, source_paths, write_record
 from mrc2movie.version import __version__
 from mrc2movie.workers import Share
 from mrc2movie.writers import open_movie
 from mrc2movie.writers.beside import left_beside
 from mrc2movie.writers.movie import MovieWriter
+from mrc2movie.writers.record import Made, Record, Unusable, source_paths, write_record
 
 
 def convert_claimed(

@@ -12,8 +12,8 @@ from mrc2movie.conversion.layouts import cuts_for
 from mrc2movie.conversion.preparation import Preparation, preparation, selection_of, timeline
 from mrc2movie.conversion.sections import PreparedSections, SectionProgress
 from mrc2movie.errors import InputError
+from mrc2movie.options.grey_rule import GreyRule
 from mrc2movie.options.settings import Settings
-from mrc2movie.picture.grey_rule import GreyRule
 from mrc2movie.picture.greys import (
     GreyRange,
     Sampling,

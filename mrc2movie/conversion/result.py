@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrc2movie.conversion.show import in_html
-from mrc2movie.store.record import Record
+from mrc2movie.writers.record import Record
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import cv2
 
 from mrc2movie.store.files import FileStamp
 from mrc2movie.store.names import printable
-from mrc2movie.store.record import Record
+from mrc2movie.writers.record import Record
 
 _PLAYED = {"mp4": ("H264", "VP9", "AV1"), "webm": ("VP9", "AV1")}
 """The codecs that browsers play, by container."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mrc2movie.conversion.annotations import annotation_stamps
 from mrc2movie.conversion.compare import compared_stamps
+from mrc2movie.conversion.opening import open_input, stamps_of_parts
 from mrc2movie.errors import InputError
 from mrc2movie.options.settings import Settings
-from mrc2movie.readers import open_input, other_stamps
 from mrc2movie.readers.array import ArrayVolume
 from mrc2movie.readers.sidecars import sidecar_stamps
 from mrc2movie.store.files import FileStamp, identity_of
@@ -21,7 +21,7 @@ def other_files(path: Path, settings: Settings, series: str = "") -> tuple[FileS
     Raises:
         OSError: A file of annotations cannot be looked at.
     """
-    return other_stamps(path, settings, series) + _beside(path, settings)
+    return stamps_of_parts(path, settings, series) + _beside(path, settings)
 
 
 def _beside(path: Path, settings: Settings) -> tuple[FileStamp, ...]:
@@ -44,7 +44,7 @@ class _Read:
 
     def __init__(self, path: Path, settings: Settings, series: str) -> None:
         self._path = path
-        self._images_now = partial(other_stamps, path, settings, series)
+        self._images_now = partial(stamps_of_parts, path, settings, series)
         self._images = self._images_now()
         self.others = self._images + _beside(path, settings)
         self._file, self.stamp, self._changed_ns = _file_as_it_is(path)

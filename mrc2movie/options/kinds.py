@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mrc2movie.options.codecs import CODECS, OTHER_NAMES
-from mrc2movie.picture.grey_rule import GreyRule
+from mrc2movie.options.grey_rule import GreyRule
 
 GREY_RULES = ("auto", "minmax", "percentile:P,Q", "sigma:K", "mad:K")
 LABELS = ("tilt", "section", "depth", "time", "name")

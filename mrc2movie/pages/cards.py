@@ -17,7 +17,7 @@ from mrc2movie.options.settings import as_typed
 from mrc2movie.store.claim import RECORD_DIRECTORY
 from mrc2movie.store.files import directories_below, entries_of
 from mrc2movie.store.names import printable
-from mrc2movie.store.record import record_path
+from mrc2movie.writers.record import record_path
 from mrc2movie.writers.sheet import page_picture_paths, positions_in_sheet
 
 Numbers: TypeAlias = NDArray[np.float64]

@@ -23,7 +23,7 @@ from mrc2movie.store.artifact import Artifact
 from mrc2movie.store.files import FileStamp, move_into_place
 from mrc2movie.store.names import fitting
 from mrc2movie.store.owner import Owner
-from mrc2movie.store.record import Made, all_kept, load
+from mrc2movie.writers.record import Made, all_kept, load
 
 Status: TypeAlias = Literal["success", "pending", "error"]
 """Of an input: its movie is there, is being made by another run, or could not be made."""

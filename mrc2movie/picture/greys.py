@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mrc2movie.options.grey_rule import GreyRule
 from mrc2movie.picture.auto_range import auto_range
-from mrc2movie.picture.grey_rule import GreyRule
 
 SAMPLE_VOXELS = 4_000_000
 """The robust statistics come from at least this many voxels (all of them where there are fewer)."""

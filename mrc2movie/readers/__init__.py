@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from mrc2movie.errors import InputError, about
-from mrc2movie.options.settings import Settings
 from mrc2movie.readers import dm, em, hdf5, imagic, mrc, ser, spider, tiff
 from mrc2movie.readers.collections import SUFFIXES as COLLECTION_SUFFIXES
 from mrc2movie.readers.collections import (
@@ -22,7 +21,6 @@ from mrc2movie.readers.collections import (
 from mrc2movie.readers.collections.stamps import stamps_of
 from mrc2movie.readers.compressed import MAGIC_BYTES, DecompressedStream, compression_of
 from mrc2movie.readers.scans.direct_electron import files_beside
-from mrc2movie.readers.scans.known import with_scan
 from mrc2movie.readers.source import Asked, InputFile, Source, closed_on_error
 from mrc2movie.readers.suffixes import split_name
 from mrc2movie.readers.volume import Volume
@@ -111,17 +109,22 @@ def open_volume(
     open_file = partial(_open_images, asked, spool_directory)
     with about(path):
         if iterations:
-            return open_iterations(path, open_file, _open_source)
+            return open_iterations(path, open_file, open_source)
         source = _source(as_file(path) or path, spool_directory)
         with closed_on_error(source):
             head = source.read(0, _HEAD_BYTES)
             if not is_collection(source.path, head):
                 return _with_classes(_opened(source, head, asked))
         with source:
-            return _with_classes(open_collection(source, head, series, image_dir, open_file, _open_source))
+            return _with_classes(open_collection(source, head, series, image_dir, open_file, open_source))
 
 
-def _open_source(path: Path) -> Source:
+def open_source(path: Path) -> Source:
+    """Open the bytes of a file, unpacked where it is compressed.
+
+    Raises:
+        InputError: It cannot be read.
+    """
     return _source(path, None)
 
 
@@ -129,39 +132,23 @@ def _with_classes(volume: Volume) -> Volume:
     """A volume that knows the classes of its images where they are class averages, and a file beside them tells."""
     if volume.has_random_access:
         known, count = volume.description.classes, volume.description.shape[0]
-        classes = classes_beside(volume.path, known, count, _open_source)
+        classes = classes_beside(volume.path, known, count, open_source)
         volume.description = replace(volume.description, classes=classes)
     return volume
 
 
-def open_input(path: Path, settings: Settings, spool_directory: Path | None = None, series: str = "") -> Volume:
-    """Open an input as the settings say; see `open_volume`."""
-    image_dir = Path(settings.image_dir) if settings.image_dir else None
-    volume = open_volume(
-        path, settings.mode0, spool_directory, image_dir, series, settings.iterations, settings.dataset
-    )
-    with about(path), closed_on_error(volume):
-        return as_scan(volume, settings)
+def other_stamps(
+    path: Path, image_dir: Path | None = None, series: str = "", iterations: bool = False
+) -> tuple[FileStamp, ...]:
+    """The other files that an input consists of, as they are now: where one changes, the movie is made anew.
 
-
-def as_scan(volume: Volume, settings: Settings) -> Volume:
-    """A volume that knows where its sections were recorded, where the settings or another file tell.
-
-    Raises:
-        InputError: What they tell contradicts the volume.
+    Args: see `open_volume`.
     """
-    return with_scan(volume, settings.navigation_shape, settings.scan_path == "serpentine", _open_source)
-
-
-def other_stamps(path: Path, settings: Settings, series: str = "") -> tuple[FileStamp, ...]:
-    """The other files that an input consists of, as they are now: where one changes, the movie is made anew."""
-    image_dir = Path(settings.image_dir) if settings.image_dir else None
     beside: list[FileStamp] = []
     for file in files_beside(path):
         with suppress(OSError):  # a sidecar that is stamped as such is stamped twice, which does no harm
             beside.append(FileStamp.of(file))
-    of_parts = stamps_of(path, series, image_dir, settings.iterations, _open_source, imagic.other_file(path))
-    return (*of_parts, *beside)
+    return (*stamps_of(path, series, image_dir, iterations, open_source, imagic.other_file(path)), *beside)
 
 
 def as_file(path: Path) -> Path | None:
@@ -174,7 +161,7 @@ def tilt_series(path: Path) -> Sequence[str]:
     """The tilt series that a file lists, each a movie of its own; none where it lists none, or cannot be read."""
     if ".star" not in (suffix.lower() for suffix in path.suffixes):
         return ()
-    with suppress(InputError), _open_source(path) as source:
+    with suppress(InputError), open_source(path) as source:
         return tuple(series_of(source))
     return ()
 

@@ -11,7 +11,7 @@ from mrc2movie.options.settings import Settings
 from mrc2movie.store.artifact import Artifact
 from mrc2movie.store.files import FileStamp, identity_of
 from mrc2movie.store.names import fitting
-from mrc2movie.store.record import Made, Unusable, load
+from mrc2movie.writers.record import Made, Unusable, load
 from mrc2movie.writers.stills import PICTURE_SUFFIXES, picture_paths
 
 _VOLUME_SUFFIXES = tuple(

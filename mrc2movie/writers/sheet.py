@@ -16,8 +16,8 @@ from mrc2movie.store.artifact import Artifact, HiddenArtifact
 from mrc2movie.store.claim import RECORD_DIRECTORY, Claim
 from mrc2movie.store.files import FileStamp
 from mrc2movie.store.names import fitting
-from mrc2movie.store.record import Made
 from mrc2movie.writers.product import Part, Product, Work
+from mrc2movie.writers.record import Made
 
 _SUFFIXES = {"poster": ".poster.jpg", "sheet": ".sheet.jpg"}
 _SIDE = 256

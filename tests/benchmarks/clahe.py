@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from speed import JPEG
 
 from mrc2movie.demo import tilt_images, tomogram_sections
-from mrc2movie.picture.grey_rule import GreyRule
+from mrc2movie.options.grey_rule import GreyRule
 from mrc2movie.picture.greys import GreyRange, choose_range, collect, section_statistics
 
 SIZE, LIMIT, TILES = 1024, 2.0, 8
