@@ -8,7 +8,8 @@
    FAULT_SLEEP  or hangs for so many seconds whatever signals come, as calls to a disk that does not answer do,
    FAULT_NEXT   or waits until another such call begins, and fails if none does so within so many seconds,
    FAULT_KILL   or kills the process
-   FAULT_CRASH  or crashes, as native code does
+   FAULT_CRASH  or crashes, as native code does: in one thread, since a second one ends the process before it is written
+                where the first one crashed
    FAULT_SHORT  or writes only half of what it is given
    FAULT_ONCE   and then no more
    FAULT_RATE   for read: so many bytes come a second, one call after the other
@@ -37,6 +38,7 @@
 
 static atomic_long passed, begun;
 static atomic_int broken;
+static atomic_flag crashed = ATOMIC_FLAG_INIT;
 
 static int fault(const char *call, const char *path, long amount) {
     const char *wanted = getenv("FAULT_CALL"), *match = getenv("FAULT_MATCH"), *after = getenv("FAULT_AFTER");
@@ -49,7 +51,7 @@ static int fault(const char *call, const char *path, long amount) {
     const char *next = getenv("FAULT_NEXT");
     if (mark) syscall(SYS_close, syscall(SYS_openat, AT_FDCWD, mark, O_CREAT | O_WRONLY, 0666));
     if (getenv("FAULT_KILL")) kill(getpid(), SIGKILL);
-    if (getenv("FAULT_CRASH")) raise(SIGSEGV);
+    if (getenv("FAULT_CRASH") && !atomic_flag_test_and_set(&crashed)) raise(SIGSEGV);
     if (sleep) {
         struct timespec left = {atol(sleep), fmod(atof(sleep), 1) * 1e9};
         while (nanosleep(&left, &left) && errno == EINTR) {}
