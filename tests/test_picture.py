@@ -129,6 +129,30 @@ def test_float32_far_from_zero_keeps_its_greys(tmp_path: Path, offset: float, ru
     assert len(np.unique(frame)) == high - low + 1
 
 
+@pytest.mark.parametrize("dtype", ["i2", "u2"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        (-20000.5, 30000.5),
+        (-100, 700),
+        (-100.7, 411.2),
+        (10.6, 80),
+        (3.5, 3),
+        (-90000, -50000),
+        (50000, 90000),
+        (-1e6, 1e6),
+    ],
+    ids=str,
+)
+def test_all_integers_are_right_in_any_range(tmp_path: Path, dtype: str, limits: tuple[float, float]) -> None:
+    low, high = sorted(limits)
+    least = np.iinfo(dtype).min
+    voxels = np.arange(least, least + 65536).astype(dtype).reshape(1, 256, 256)
+    (frame,) = shown(tmp_path, voxels, f"--range={low},{high}")
+    exact = np.flipud(((voxels[0].astype(np.float64) - low) / (high - low)).clip(0, 1) * 255)
+    assert np.abs(frame - exact).max() < 0.501
+
+
 def test_each_range_rule_gives_its_own_limits(tmp_path: Path) -> None:
     voxels = rng.gamma(2, 50, (3, 50, 42)).astype(np.float32)
     mean, deviation, median = voxels.mean(), voxels.std(), np.median(voxels)

@@ -449,7 +449,7 @@ def to_8bit(
     if grey_range.constant:
         grey.fill(MID_GREY)
     else:
-        convert = _one_step(section.dtype, grey_range) or _two_steps(section, grey_range)
+        convert = _one_step(section, grey_range) or _two_steps(section, grey_range)
         rows, height = _block_rows(section), len(section)
         for start in range(0, height, rows):
             end = min(start + rows, height)
@@ -470,19 +470,35 @@ _Convert: TypeAlias = Callable[[NDArray[Any], NDArray[np.uint8]], object]
 """Converts a block of rows into its place."""
 
 
-def _one_step(dtype: np.dtype[np.generic], grey_range: GreyRange) -> _Convert | None:
-    """OpenCV's conversion, which adds after it has multiplied: where nothing saturates, and float32 is exact enough.
+def _one_step(section: NDArray[Any], grey_range: GreyRange) -> _Convert | None:
+    """OpenCV's conversion, which adds after it has multiplied: where float32 is exact enough.
 
-    It takes the absolute value of what is below black, and wraps far above white. Where the range is far from zero for
-    its width the sum loses digits; up to a ratio of 64 that is less than 0.001 of a grey value.
+    It takes the absolute value of what is below black, and wraps far above white: so nothing may saturate, or it must
+    be integers of up to 16 bits, brought near the range before. Where the range is far from zero for its width the sum
+    loses digits; up to a ratio of 64 that is less than 0.001 of a grey value.
     """
-    low, high = grey_range.low, grey_range.high
+    low, high, dtype = grey_range.low, grey_range.high, section.dtype
     width = high - low
     far = max(abs(low), abs(high)) > 64 * width
-    if grey_range.saturates or far or dtype not in _OPENCV_DTYPES or not 1e-30 < width < 1e30:
+    if far or dtype not in _OPENCV_DTYPES or not 1e-30 < width < 1e30:
         return None
     scale = 255 / width
-    return lambda block, place: cv2.convertScaleAbs(block, place, scale, -low * scale)
+    if not grey_range.saturates:
+        return lambda block, place: cv2.convertScaleAbs(block, place, scale, -low * scale)
+    if dtype.kind == "f" or dtype.itemsize > 2 or scale >= 0.5:
+        return None
+    # The integer below black is black, too, since it is less than half a grey value away.
+    numbers = np.iinfo(dtype)
+    darkest, brightest = max(math.floor(low), numbers.min), min(math.ceil(high), numbers.max)
+    if darkest > brightest:
+        return None
+    ends = dtype.type(darkest), dtype.type(brightest)
+    scratch = np.empty((_block_rows(section), *section.shape[1:]), dtype)
+
+    def convert(block: NDArray[Any], place: NDArray[np.uint8]) -> None:
+        cv2.convertScaleAbs(block.clip(*ends, out=scratch[: len(block)]), place, scale, -low * scale)
+
+    return convert
 
 
 def _two_steps(section: NDArray[np.generic], grey_range: GreyRange) -> _Convert:

@@ -124,8 +124,11 @@ def shown_dtype(stored: np.dtype[np.generic]) -> np.dtype[np.generic]:
 
 def as_shown(voxels: NDArray[np.generic]) -> NDArray[np.generic]:
     """Voxels of a native dtype in that of `shown_dtype`; what is beyond float32 becomes infinite."""
+    dtype = shown_dtype(voxels.dtype)
+    if dtype == voxels.dtype:
+        return voxels
     with np.errstate(over="ignore", invalid="ignore"):
-        return voxels.astype(shown_dtype(voxels.dtype), copy=False)
+        return voxels.astype(dtype)
 
 
 def _centring(amplitude: NDArray[np.generic]) -> Centring:
