@@ -21,6 +21,8 @@ _RUN = 8
 _SAMPLE_BYTES = 2**28
 _MARGIN = 0.95
 """Of a bound: sections that are not in the sample may be a little larger."""
+_FAR_BELOW = 0.5
+"""Where one section of the sample stays below this part of each bound, nobody looks at the others."""
 _COARSEST = 10
 """In quality: noise is smeared here, but all features that can be seen at 90 still are. For the sake of players no
 picture is made coarser."""
@@ -73,7 +75,8 @@ class Fitting:
         settings: All options.
         frames: Of the movie.
         long_side: Of a frame, in pixels.
-        sample: Rendered sections, from which the quality is found; none where nothing depends on it.
+        positions: Of the sections from which the quality is found; none where nothing depends on it.
+        render: Renders sections at some of these positions.
         open_with: Begins a movie with these settings beside the real one; it is given up again.
         workers: What the file uses of the threads of the run.
 
@@ -91,7 +94,8 @@ class Fitting:
         settings: Settings,
         frames: int,
         long_side: int,
-        sample: Sequence[Frame],
+        positions: Sequence[int],
+        render: Callable[[Sequence[int]], Sequence[Frame]],
         open_with: Callable[[Settings], MovieWriter],
         workers: Share,
     ) -> None:
@@ -101,7 +105,7 @@ class Fitting:
         self._settings = settings
         self._frames = frames
         self._long_side = long_side
-        self._sample = sample
+        self._sample: Sequence[Frame] = ()
         self._open_with = open_with
         self._workers = workers
         self._estimates: dict[int, Extent] = {}
@@ -111,8 +115,21 @@ class Fitting:
         most_bits = math.inf if "quality" in settings.given else self._played
         self._bound = Extent(most_bits, 1e6 * settings.max_mb if settings.max_mb else math.inf)
         self._why = ""
-        if self._bound != Extent(math.inf, math.inf) and sample:
+        if not positions:
+            return
+        is_bounded = self._bound != Extent(math.inf, math.inf)
+        if is_bounded and not settings.small:
+            self._sample = render(positions[len(positions) // 2 :][:1])
+            if self._is_far_below():
+                return
+            self._estimates.clear()
+        self._sample = render(positions)
+        if is_bounded:
             self._lower()
+
+    def _is_far_below(self) -> bool:
+        made, bound = self._estimate(self.quality), self._bound
+        return made.peak <= _FAR_BELOW * bound.peak and made.total <= _FAR_BELOW * bound.total
 
     def corrected(self, made: Extent, largest: Frame | None) -> bool:
         """Whether the movie must be made once more, with the quality that is found now.

@@ -89,9 +89,9 @@ def convert_claimed(
                 return Movie(writer, frames.labels, shown, claim, workers, sections.watch)
 
             with sections.watch.stage("fitting"):
-                sample = rendered(measured.sample, frames.options, workers)
-                long_side = max(frames.shape[:2])
-                fitting = Fitting(settings, len(shown), long_side, sample, partial(open_at, trial), workers)
+                render = partial(rendered, measured.sample, frames.options, workers)
+                sampled, long_side = sorted(measured.sample), max(frames.shape[:2])
+                fitting = Fitting(settings, len(shown), long_side, sampled, render, partial(open_at, trial), workers)
             beside = Beside(file, sections, settings, grey_range, claim, opened)
             movie = make_movie(movie_of, fitting, (alike, *beside.products), sections, frames.options)
             made = FileStamp.of(claim.hidden)

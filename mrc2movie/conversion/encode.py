@@ -79,14 +79,16 @@ def make_movie(
     return movie
 
 
-def rendered(sample: Mapping[int, Section], options: RenderOptions, workers: Share) -> Sequence[Frame]:
-    """The frames of sections at these positions, without labels, in the order of the positions."""
+def rendered(
+    sample: Mapping[int, Section], options: RenderOptions, workers: Share, positions: Sequence[int]
+) -> Sequence[Frame]:
+    """The frames of some sections of a sample, by their positions, without labels and in that order."""
 
     def make_worker() -> Callable[[int], Frame]:
         render = Renderer(options)
         return lambda position: render(sample[position], position).copy()
 
-    return tuple(workers.map(make_worker, sorted(sample)))
+    return tuple(workers.map(make_worker, positions))
 
 
 @contextmanager
