@@ -466,7 +466,9 @@ def _block_rows(section: NDArray[np.generic]) -> int:
     return max(1, _BLOCK_VOXELS // math.prod(section.shape[1:]))
 
 
-_Convert: TypeAlias = Callable[[NDArray[Any], NDArray[np.uint8]], object]
+_Voxels: TypeAlias = NDArray[Any]
+_Greys: TypeAlias = NDArray[np.uint8]
+_Convert: TypeAlias = Callable[[_Voxels, _Greys], object]
 """Converts a block of rows into its place."""
 
 
@@ -495,7 +497,7 @@ def _one_step(section: NDArray[Any], grey_range: GreyRange) -> _Convert | None:
     ends = dtype.type(darkest), dtype.type(brightest)
     scratch = np.empty((_block_rows(section), *section.shape[1:]), dtype)
 
-    def convert(block: NDArray[Any], place: NDArray[np.uint8]) -> None:
+    def convert(block: _Voxels, place: _Greys) -> None:
         cv2.convertScaleAbs(block.clip(*ends, out=scratch[: len(block)]), place, scale, -low * scale)
 
     return convert
@@ -513,7 +515,7 @@ def _two_steps(section: NDArray[np.generic], grey_range: GreyRange) -> _Convert:
     low, span = working.type(grey_range.low), working.type(width)
     scratch = np.empty((_block_rows(section), *section.shape[1:]), working)
 
-    def convert(block: NDArray[np.generic], place: NDArray[np.uint8]) -> None:
+    def convert(block: _Voxels, place: _Greys) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             value = np.subtract(block, low, out=scratch[: len(block)], dtype=working)
             if grey_range.saturates:
