@@ -22,7 +22,7 @@ _SHARPER = 4.0
 _COARSE, _SMOOTH = 2 / 3, 0.5
 """Where a voxel of the mask has more than 1.5 pixels, its corners are rounded off: by a Gaussian of half a voxel."""
 _EXACT = 1e-6
-_TILE = 256
+_TILE = 512
 """Pixels: where a square of a frame has nothing of a feature, nothing is done."""
 _AROUND = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
 
