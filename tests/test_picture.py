@@ -129,7 +129,7 @@ def test_float32_far_from_zero_keeps_its_greys(tmp_path: Path, offset: float, ru
     assert len(np.unique(frame)) == high - low + 1
 
 
-@pytest.mark.parametrize("dtype", ["i2", "u2"])
+@pytest.mark.parametrize("dtype", ["i2", "u2", "f4"])
 @pytest.mark.parametrize(
     "limits",
     [
@@ -144,9 +144,9 @@ def test_float32_far_from_zero_keeps_its_greys(tmp_path: Path, offset: float, ru
     ],
     ids=str,
 )
-def test_all_integers_are_right_in_any_range(tmp_path: Path, dtype: str, limits: tuple[float, float]) -> None:
+def test_all_numbers_of_16_bits_are_right_in_any_range(tmp_path: Path, dtype: str, limits: tuple[float, float]) -> None:
     low, high = sorted(limits)
-    least = np.iinfo(dtype).min
+    least = 0 if dtype == "u2" else -32768
     voxels = np.arange(least, least + 65536).astype(dtype).reshape(1, 256, 256)
     (frame,) = shown(tmp_path, voxels, f"--range={low},{high}")
     exact = np.flipud(((voxels[0].astype(np.float64) - low) / (high - low)).clip(0, 1) * 255)

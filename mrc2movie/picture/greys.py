@@ -475,9 +475,9 @@ _Convert: TypeAlias = Callable[[_Voxels, _Greys], object]
 def _one_step(section: NDArray[Any], grey_range: GreyRange) -> _Convert | None:
     """OpenCV's conversion, which adds after it has multiplied: where float32 is exact enough.
 
-    It takes the absolute value of what is below black, and wraps far above white: so nothing may saturate, or it must
-    be integers of up to 16 bits, brought near the range before. Where the range is far from zero for its width the sum
-    loses digits; up to a ratio of 64 that is less than 0.001 of a grey value.
+    It takes the absolute value of what is below black, and wraps far above white: what saturates is clipped before.
+    Where the range is far from zero for its width the sum loses digits; up to a ratio of 64 that is less than 0.001 of
+    a grey value.
     """
     low, high, dtype = grey_range.low, grey_range.high, section.dtype
     width = high - low
@@ -487,13 +487,12 @@ def _one_step(section: NDArray[Any], grey_range: GreyRange) -> _Convert | None:
     scale = 255 / width
     if not grey_range.saturates:
         return lambda block, place: cv2.convertScaleAbs(block, place, scale, -low * scale)
-    if dtype.kind == "f" or dtype.itemsize > 2 or scale >= 0.5:
-        return None
-    # The integer below black is black, too, since it is less than half a grey value away.
-    numbers = np.iinfo(dtype)
-    darkest, brightest = max(math.floor(low), numbers.min), min(math.ceil(high), numbers.max)
-    if darkest > brightest:
-        return None
+    darkest, brightest = low, high
+    if dtype.kind != "f":
+        numbers = np.iinfo(dtype)
+        darkest, brightest = max(math.floor(low), numbers.min), min(math.ceil(high), numbers.max)
+        if scale >= 0.5 or darkest > brightest:  # else the integer below black is less than half a grey value away
+            return None
     ends = dtype.type(darkest), dtype.type(brightest)
     scratch = np.empty((_block_rows(section), *section.shape[1:]), dtype)
 

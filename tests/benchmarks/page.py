@@ -1,6 +1,6 @@
 """What the page of all movies costs: to make its pictures, to write it, to look at it.
 
-    python tests/benchmarks/page.py [--cards 2000] [--repeats 5] [--only pictures|writing|browser]
+    python tests/benchmarks/page.py [--cards 2000] [--repeats 9] [--only pictures|writing|browser]
 
 - pictures: the installed command with ``--report`` against without, in turns, on small and large tilt series: elapsed
   time, and processor time, which means something on a machine that does something else, too;
@@ -33,7 +33,11 @@ from web import chromium
 from mrc2movie import Settings, convert
 from mrc2movie.pages.live import LivePage
 
-SHAPES = {"10 x 41 x 512 x 512": (10, 41, 512), "41 x 1024 x 1024": (1, 41, 1024), "12 x 4092 x 4092": (1, 12, 4092)}
+SHAPES = {
+    "20 x 41 x 512 x 512": (20, 41, 512),
+    "5 x 41 x 1024 x 1024": (5, 41, 1024),
+    "2 x 12 x 4092 x 4092": (2, 12, 4092),
+}
 
 SCROLL = """
 const done = arguments[0], end = scrollY + innerHeight + document.documentElement.scrollHeight / 4, times = [];
@@ -151,7 +155,7 @@ def main() -> int:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cards", type=int, default=2000)
-    parser.add_argument("--repeats", type=int, default=5, help="runs with and without --report (default: 5)")
+    parser.add_argument("--repeats", type=int, default=9, help="runs with and without --report (default: 5)")
     parser.add_argument("--only", choices=("pictures", "writing", "browser"))
     arguments = parser.parse_args()
     bounds = Bounds(held=True)
