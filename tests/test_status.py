@@ -187,13 +187,11 @@ def test_what_is_under_way_is_shown_with_where_since_when_and_how_far(
 
 def test_a_claim_tells_how_far_its_movie_is(tmp_path: Path, told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mrc2movie.store.claim._BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("mrc2movie.store.under_way._RUN_BEGAN", time.time() - 1800)
     source, out = stacks(tmp_path / "in", 4), tmp_path / "out"
     assert run(source, out) == 0
     with Claim(out / "1.avi", source=source / "1.mrc") as claim:
-        assert claim.under_way
-        claim.under_way = type(claim.under_way)(
-            **{**vars(claim.under_way), "run_began": time.time() - 1800, "stage": "converting", "done": 0.25}
-        )
+        claim.how_far = "converting", 0.25
         for path in (out / "2.avi", out / "3.avi"):
             path.unlink()
         time.sleep(0.2)

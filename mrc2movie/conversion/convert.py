@@ -156,8 +156,7 @@ def _tell(
 ) -> None:
     """Tell of a section that is done, also those who ask what is under way."""
     passes.count(stage, done, total)
-    if claim.under_way:
-        claim.under_way = replace(claim.under_way, stage=stage, done=passes.done / passes.total)
+    claim.how_far = stage, passes.done / passes.total
     progress(stage, done, total, section_bytes)
 
 

@@ -238,7 +238,7 @@ class Timeline(Sequence[int]):
     hold: int = 0
     cycles: int = 1
 
-    @property
+    @cached_property
     def _cycle(self) -> int:
         """Frames of a cycle; a single section is both ends, and held once."""
         if self.shown == 1:

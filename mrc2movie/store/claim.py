@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -82,7 +82,8 @@ class Claim:
         directory: The claim's, where more temporary files may go: it vanishes with what is in it.
         hidden: The unfinished movie, with the target's suffix.
         lost: So many turns of the run were lost while they made the movie.
-        under_way: How far the movie is, where there is an input; what is set is told when the claim is marked.
+        how_far: What is done with the sections now, and how much of the movie is done, from 0 to 1; told when the claim
+            is marked, where there is an input.
 
     Raises:
         LeftToAnotherRun: A run that lives is making the movie.
@@ -92,7 +93,8 @@ class Claim:
     def __init__(self, target: Path, attempt: str = "", turn: Turn | None = None, source: Path | None = None) -> None:
         self.target = target
         self.lost = 0
-        self.under_way = UnderWay.begins(target, source) if source else None
+        self.how_far = "", 0.0
+        self._under_way = UnderWay.begins(target, source) if source else None
         self._turn = turn
         self.directory = _claimed_directory(target)
         self._stem = f"{Owner.me()}-{next(_serial)}"
@@ -115,9 +117,9 @@ class Claim:
             if self._turn:
                 with saying("the movie cannot be written"):
                     self.beside(_TURN).write_text(self._turn.as_text(self.lost), encoding="ascii")
-            if self.under_way:
+            if self._under_way:
                 with suppress(OSError):  # a movie can be made without it
-                    self._told.write_bytes(self.under_way.as_bytes())
+                    self._told.write_bytes(self._under_way.as_bytes())
             self.hidden = self._for_codecs()
             if self._crash:
                 _crash_file.add(self._crash)
@@ -183,9 +185,10 @@ class Claim:
             with suppress(OSError):
                 if self._sign.exists():
                     os.utime(self.directory)
-                    if self.under_way:
+                    if self._under_way:
+                        stage, done = self.how_far
                         with self._told.open("r+b") as file:  # which makes none, should the claim be another's now
-                            file.write(self.under_way.as_bytes())
+                            file.write(replace(self._under_way, stage=stage, done=done).as_bytes())
                             file.truncate()
 
     def publish(self) -> None:
