@@ -8,8 +8,8 @@
    FAULT_SLEEP  or hangs for so many seconds whatever signals come, as calls to a disk that does not answer do,
    FAULT_NEXT   or waits until another such call begins, and fails if none does so within so many seconds,
    FAULT_KILL   or kills the process
-   FAULT_CRASH  or crashes, as native code does: in one thread, since a second one ends the process before it is written
-                where the first one crashed
+   FAULT_CRASH  or crashes, as native code does; only once, since a crash of a second thread would end the process before
+                the traceback of the first one is written
    FAULT_SHORT  or writes only half of what it is given
    FAULT_ONCE   and then no more
    FAULT_RATE   for read: so many bytes come a second, one call after the other

@@ -1,6 +1,7 @@
 """Movies that can be sent and played: the level that they declare, their bits in a second, their size."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,19 @@ def test_the_level_of_predicted_frames_is_honest_too(tmp_path: Path, codec: str)
     writer.close()
     most = {"H264": {21: 4e6, 22: 4e6, 30: 10e6, 31: 14e6}, "HEVC": {63: 3e6, 90: 6e6, 93: 10e6}}[codec]
     assert peak_bits(path) <= most[declared(path)[0]]
+
+
+def test_an_empty_section_in_the_middle_makes_no_difference_to_the_quality(tmp_path: Path) -> None:
+    """It says that the movie is small, so that it is made at once, and then again as the others ask for."""
+    voxels = 25 * noise(40, 512, 512)
+    voxels[5] = rng.choice([-128.0, 127.0], (512, 512))
+    qualities = []
+    for name in ("noisy", "empty"):
+        made = convert(write_mrc(tmp_path / name, voxels), tmp_path / f"{name}.mp4", Settings(fps=60, range="-128,127"))
+        assert peak_bits(made.target) <= 50e6
+        qualities.append(int(re.findall(r"quality (\d+) instead of 90", "".join(made.record.notes))[0]))
+        voxels[20] = 0
+    assert qualities[1] >= qualities[0]
 
 
 @pytest.mark.parametrize("codec", ["H264", pytest.param("HEVC", marks=pytest.mark.large)])

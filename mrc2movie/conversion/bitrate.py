@@ -22,7 +22,7 @@ _SAMPLE_BYTES = 2**28
 _MARGIN = 0.95
 """Of a bound: sections that are not in the sample may be a little larger."""
 _FAR_BELOW = 0.7
-"""Where one section of the sample stays below this part of each bound, nobody looks at the others."""
+"""Where one section of the sample stays below this part of what players take, the others are not looked at."""
 _COARSEST = 10
 """In quality: noise is smeared here, but all features that can be seen at 90 still are. For the sake of players no
 picture is made coarser."""
@@ -115,21 +115,21 @@ class Fitting:
         most_bits = math.inf if "quality" in settings.given else self._played
         self._bound = Extent(most_bits, 1e6 * settings.max_mb if settings.max_mb else math.inf)
         self._why = ""
-        if not positions:
-            return
-        is_bounded = self._bound != Extent(math.inf, math.inf)
-        if is_bounded and not settings.small:
+        self._positions, self._render = positions, render
+        self._has_looked_at_one = False
+        if positions and not settings.small and not settings.max_mb and not math.isinf(most_bits):
             self._sample = render(positions[len(positions) // 2 :][:1])
-            if self._is_far_below():
-                return
-            self._estimates.clear()
-        self._sample = render(positions)
-        if is_bounded:
-            self._lower()
+            self._has_looked_at_one = self._estimate(self.quality).peak <= _FAR_BELOW * most_bits
+        if not self._has_looked_at_one:
+            self._look_at_all()
 
-    def _is_far_below(self) -> bool:
-        made, bound = self._estimate(self.quality), self._bound
-        return made.peak <= _FAR_BELOW * bound.peak and made.total <= _FAR_BELOW * bound.total
+    def _look_at_all(self) -> None:
+        """Render the whole sample, and lower the quality to what it asks for."""
+        self._has_looked_at_one = False
+        self._estimates.clear()
+        self._sample = self._render(self._positions)
+        if self._sample and self._bound != Extent(math.inf, math.inf):
+            self._lower()
 
     def corrected(self, made: Extent, largest: Frame | None) -> bool:
         """Whether the movie must be made once more, with the quality that is found now.
@@ -140,10 +140,15 @@ class Fitting:
         """
         if not self._sample or (made.peak <= self._bound.peak and made.total <= self._bound.total):
             return False
+        before = self.quality
+        if self._has_looked_at_one:
+            self._look_at_all()
+            if self.quality < before:
+                return True
         if largest is not None:  # no sample shows what is in it
             self._sample = (largest,)
             self._estimates.clear()
-        before, expected = self.quality, self._estimate(self.quality)
+        expected = self._estimate(self.quality)
         self._off = Extent(made.peak / expected.peak, made.total / expected.total)
         self._estimates.clear()
         self._lower()

@@ -56,7 +56,7 @@ def make_movie(
     sections: PreparedSections,
     options: RenderOptions,
 ) -> "Movie":
-    """Make the movie in the quality that fits, and other products in the same pass; once more if it came out too large.
+    """Make the movie in the quality that fits, and other products in the same pass; again if it came out too large.
 
     Args:
         movie_of: Begins the movie in a quality.
@@ -71,7 +71,7 @@ def make_movie(
     """
     movie = movie_of(fitting.quality)
     make((*others, movie), sections, options)
-    if fitting.corrected(movie.extent, movie.largest):
+    while fitting.corrected(movie.extent, movie.largest):
         movie.abandon()
         movie = movie_of(fitting.quality)
         make((movie,), sections, options)

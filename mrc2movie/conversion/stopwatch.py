@@ -24,7 +24,7 @@ class Stopwatch:
 
 
 class _Stage:
-    """A block of a stage; a generator as a context manager costs five times as much, and there are some a section."""
+    """A block of a stage; a generator as a context manager takes five times as long, and each section has several."""
 
     __slots__ = ("_begin", "_name", "_watch")
 

@@ -491,7 +491,8 @@ def _one_step(section: NDArray[Any], grey_range: GreyRange) -> _Convert | None:
     if dtype.kind != "f":
         numbers = np.iinfo(dtype)
         darkest, brightest = max(math.floor(low), numbers.min), min(math.ceil(high), numbers.max)
-        if scale >= 0.5 or darkest > brightest:  # else the integer below black is less than half a grey value away
+        # The integer below black must be less than half a grey value away from it, and some of the range in the type.
+        if scale >= 0.5 or darkest > brightest:
             return None
     ends = dtype.type(darkest), dtype.type(brightest)
     scratch = np.empty((_block_rows(section), *section.shape[1:]), dtype)

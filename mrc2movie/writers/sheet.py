@@ -28,9 +28,10 @@ _VALUES = {"poster": _SIDE, "sheet": _CELLS}
 
 _QUALITIES = (1, 5, 15, 30, 45, 60, 75)
 _PARTS = (0.05, 0.1, 0.3, 0.52, 0.67, 0.8, 1.0)
-"""How large noisy sections are in each of these qualities, of their size in the best one. What three cells take in that
-tells in which quality a sheet has no more than _BYTES, so that it is rarely encoded twice."""
-_SPARE = 0.95
+"""The size of noisy sections in each of these qualities, as a part of their size in the best one. With this the size of
+three cells in the best quality tells which quality keeps the whole sheet within _BYTES, so that it is rarely encoded
+twice."""
+_MARGIN = 0.95
 
 
 def page_picture_paths(movie: Path) -> Mapping[str, Path]:
@@ -134,7 +135,7 @@ def _jpeg(picture: Frame, quality: int) -> bytes:
 
 
 def _sheet(cells: Sequence[Frame], middle: int) -> bytes:
-    """The cells, one below the other, in about the best quality in which they have no more than _BYTES.
+    """The cells, one below the other, in about the best quality that keeps them within _BYTES, or else in the worst.
 
     Args:
         cells: From the top to the bottom.
@@ -145,7 +146,7 @@ def _sheet(cells: Sequence[Frame], middle: int) -> bytes:
     expected = (middle + sum(ends)) / 3 * len(cells)
     quality = max(_QUALITIES) + 1
     while True:
-        wanted = int(np.interp(_SPARE * _BYTES / expected, _PARTS, _QUALITIES))
+        wanted = int(np.interp(_MARGIN * _BYTES / expected, _PARTS, _QUALITIES))
         quality = max(min(_QUALITIES), min(wanted, quality - 1))
         encoded = _jpeg(sheet, quality)
         if len(encoded) <= _BYTES or quality == min(_QUALITIES):

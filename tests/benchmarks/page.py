@@ -155,7 +155,7 @@ def main() -> int:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cards", type=int, default=2000)
-    parser.add_argument("--repeats", type=int, default=9, help="runs with and without --report (default: 5)")
+    parser.add_argument("--repeats", type=int, default=9, help="runs with and without --report (default: 9)")
     parser.add_argument("--only", choices=("pictures", "writing", "browser"))
     arguments = parser.parse_args()
     bounds = Bounds(held=True)
