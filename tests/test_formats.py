@@ -21,7 +21,8 @@ from mrc2movie import Settings, convert
 from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
 from mrc2movie.options.codecs import CODECS, FORMATS
 from mrc2movie.picture.filters import Shrink
-from mrc2movie.writers import open_movie
+from mrc2movie.writers import open_movie, video
+from mrc2movie.writers.encoders import SharedEncoders
 from mrc2movie.writers.movie import MovieFacts
 
 rng = np.random.default_rng(3)
@@ -232,6 +233,75 @@ def test_the_bytes_are_the_same_whatever_the_number_of_workers(tmp_path: Path, w
         convert(source, tmp_path / f"in.{container}", Settings(codec=codec, format=container, jobs=jobs))
         made.append((tmp_path / f"in.{container}").read_bytes())
     assert made[0] == made[1] == made[2] == made[3]
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if "--small" not in str(way.id) and " avi" not in str(way.id)])
+def test_a_movie_has_the_same_bytes_after_others_whose_encoders_it_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: list[str]
+) -> None:
+    settings = Settings(codec=way[1], format=way[3], jobs=2)
+    sources = [
+        write_mrc(tmp_path / f"{sections}.mrc", rng.normal(size=(sections, 48, 64)).astype(np.float32))
+        for sections in (5, 7, 1, 6)
+    ]
+
+    def made(source: Path) -> bytes:
+        convert(source, tmp_path / f"made.{way[3]}", settings)
+        return (tmp_path / f"made.{way[3]}").read_bytes()
+
+    monkeypatch.setattr(video, "_encoders", SharedEncoders())
+    together = [made(source) for source in sources]
+    for source, movie in zip(sources, together, strict=True):
+        monkeypatch.setattr(video, "_encoders", SharedEncoders())
+        assert made(source) == movie
+
+
+def test_movies_of_other_qualities_rates_and_sizes_have_encoders_of_their_own(tmp_path: Path) -> None:
+    source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(5, 96, 96)).astype(np.float32))
+
+    def made(**options: Any) -> bytes:
+        convert(source, tmp_path / "in.mp4", Settings(format="mp4", **options))
+        return (tmp_path / "in.mp4").read_bytes()
+
+    ways: list[dict[str, Any]] = [{}, {"quality": 40}, {"fps": 10}, {"max_size": 64}]
+    first = [made(**way) for way in ways]
+    assert len({len(movie) for movie in first}) == 4
+    assert [made(**way) for way in ways] == first
+    with av.open(str(tmp_path / "in.mp4")) as container:
+        assert container.streams.video[0].width == 64
+
+
+def test_few_encoders_outlive_their_movies() -> None:
+    shared = SharedEncoders[str, str]()
+    large, small = shared.lend("large", 2**23), shared.lend("small", 2**20)
+    for number in range(20):
+        large.put_back(0, f"large {number}")
+        small.put_back(number % 2, f"small {number}")
+    large.end()
+    again = shared.lend("large", 2**23)
+    assert again.take(0) is None
+    again.end()
+    other = shared.lend("small", 2**20)
+    small.end()
+    small.end()  # harmless
+    taken = [other.take(0) for _ in range(20)]
+    assert None not in taken, "a movie that goes on lost its encoders"
+    for one in taken:
+        assert one is not None
+        other.put_back(0, one)
+    other.end()
+    last = shared.lend("small", 2**20)
+    assert [last.take(0) is None for _ in range(5)] == [False] * 4 + [True]
+
+
+def test_an_encoder_is_taken_whose_turn_it_is_where_there_is_one() -> None:
+    shared = SharedEncoders[str, str]()
+    lease = shared.lend("form", 1)
+    assert lease.take(1) is None
+    lease.put_back(0, "even")
+    lease.put_back(1, "odd")
+    assert (lease.take(1), lease.take(1), lease.take(1)) == ("odd", "even", None)
+    assert shared.lend("another form", 1).take(0) is None
 
 
 @pytest.mark.parametrize("colours", thinned(["grey", "colour"], 2))
@@ -782,8 +852,10 @@ def test_a_coarse_picture_is_no_failure(tmp_path: Path, way: list[str], quality:
 
 
 def test_a_directory_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+    writer = open_movie(tmp_path / "missing" / "x.mp4", (64, 64), Settings(format="mp4"))
+    packet = writer.encoder()(np.zeros((64, 64), np.uint8), 0)
     with pytest.raises(OutputError, match="the movie cannot be written"):
-        open_movie(tmp_path / "missing" / "x.mp4", (64, 64), Settings(format="mp4"))
+        writer.write(packet)
 
 
 @pytest.mark.parametrize("container", ["mp4", "avi"])

@@ -33,7 +33,7 @@ def open_movie(
 
     Raises:
         Mrc2movieError: The codec cannot hold such frames.
-        OutputError: The file cannot be made.
+        OutputError: The file cannot be made; of some formats it is made only with the first frame.
     """
     if settings.format != "avi":
         # PyAV takes as long to import as all the rest, and is not for those who write AVI.

@@ -6,10 +6,9 @@ back) or frames predicted from each other (`PredictedFrames`: one encoder, which
 
 import math
 import os
-import threading
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,17 +18,20 @@ import av
 import cv2
 import numpy as np
 from av.codec.context import Flags
+from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import DTypeLike, NDArray
 
 from mrc2movie.errors import Mrc2movieError, UsageError, not_written, saying
-from mrc2movie.options.codecs import CODECS, GIF, H264, find_codec
+from mrc2movie.options.codecs import AV1, CODECS, GIF, H264, find_codec
 from mrc2movie.options.settings import Settings
 from mrc2movie.picture.render import Frame
 from mrc2movie.store.names import printable
 from mrc2movie.version import __version__
+from mrc2movie.writers.encoders import SharedEncoders
 from mrc2movie.writers.levels import declared
 from mrc2movie.writers.movie import Encode, MovieFacts, MovieWriter, Packet, check_facts, spoilt
 
@@ -263,29 +265,50 @@ class VideoMovie(MovieWriter):
             self._options["x264-params"] = "asm=AVX2"
         self._written = 0
         self._last_second: deque[int] = deque(maxlen=max(1, math.ceil(self._rate)))
-        maker = f"mrc2movie {__version__}"
-        comment = " ".join([maker, settings.command_line()]).strip()
+        self._title = title or path.stem
+        self._comment = " ".join([f"mrc2movie {__version__}", settings.command_line()]).strip()
+        self._container_format = settings.format
+        self._frames = frames
+        self._container: OutputContainer | None = None
+
+    def _begin(self, model: VideoStream | None = None) -> VideoStream:
+        """Open the container, with a stream that says how its frames are encoded.
+
+        Args:
+            model: That of another movie whose encoder says the same; None to open an encoder.
+        """
         with _writing():
-            # Absolute, since FFmpeg takes ``a:b.mp4`` for a protocol
-            self._container = av.open(
-                str(path.absolute()),
+            container = av.open(
+                str(self._path.absolute()),  # absolute, since FFmpeg takes ``a:b.mp4`` for a protocol
                 "w",
-                format=_CONTAINERS[settings.format],
-                container_options=_container_options(settings.format, frames, len(title) + len(comment)),
+                format=_CONTAINERS[self._container_format],
+                container_options=_container_options(
+                    self._container_format, self._frames, len(self._title) + len(self._comment)
+                ),
             )
-            self._stream = self._container.add_stream(codec.encoder, rate=self._rate)
+            stream = (
+                container.add_stream_from_template(model)
+                if model
+                else container.add_stream(self._codec.encoder, rate=self._rate)
+            )
+        assert isinstance(stream, VideoStream)
+        self._container, self._stream = container, stream
         # FFmpeg names itself as the encoder of the container, and lets the stream have another.
-        self._container.metadata.update(title=printable(title or path.stem), comment=comment, encoding_tool=maker)
-        self._stream.metadata["encoder"] = maker
-        context = self._stream.codec_context
-        assert isinstance(context, VideoCodecContext)
-        self._own_encoder = self._configured(context)
-        if codec.tag and settings.format in ("mp4", "mov"):
-            self._own_encoder.codec_tag = codec.tag
-        self._open_encoder(self._own_encoder)
-        self._parameters = bytes(self._own_encoder.extradata or b"")
+        maker = f"mrc2movie {__version__}"
+        container.metadata.update(title=printable(self._title), comment=self._comment, encoding_tool=maker)
+        stream.metadata["encoder"] = maker
+        context = stream.codec_context
+        if model:
+            context.codec_tag = model.codec_context.codec_tag
+        else:
+            self._configure(context)
+            if self._codec.tag and self._container_format in ("mp4", "mov"):
+                context.codec_tag = self._codec.tag
+            self._open_encoder(context)
+        self._parameters = bytes(context.extradata or b"")
         with _writing():
-            self._container.start_encoding()
+            container.start_encoding()
+        return stream
 
     def _canvas(self) -> GreyCanvas | ColourCanvas420 | ColourCanvas:
         if self._in_colour and self._pixels == "yuv420p":
@@ -294,7 +317,7 @@ class VideoMovie(MovieWriter):
             return ColourCanvas(self._form, self._pixels)
         return GreyCanvas(self._form, self._pixels, self.height, self.width)
 
-    def _configured(self, context: VideoCodecContext) -> VideoCodecContext:
+    def _configure(self, context: VideoCodecContext) -> None:
         context.width, context.height = self.width, self.height
         context.pix_fmt = self._pixels
         context.framerate = self._rate
@@ -303,11 +326,10 @@ class VideoMovie(MovieWriter):
         context.flags |= Flags.global_header
         _set_colours(context, self._form)
         context.options = dict(self._options)
-        return context
 
     def _open_encoder(self, context: VideoCodecContext) -> None:
         try:
-            with _no_higher_priority():
+            with _no_higher_priority() if self._codec is AV1 else nullcontext():
                 context.open()
         except av.error.FFmpegError as error:
             raise Mrc2movieError(
@@ -326,6 +348,7 @@ class VideoMovie(MovieWriter):
             ) from error
 
     def _mux(self, packet: "av.Packet[Any]") -> None:
+        assert self._container is not None
         packet.stream = self._stream
         self._last_second.append(8 * packet.size)
         self.packet_bytes += packet.size
@@ -335,6 +358,8 @@ class VideoMovie(MovieWriter):
 
     def close(self) -> None:
         """Write the index, close the file and declare the level; a GIF must not be too large for most programs."""
+        if self._container is None:
+            return
         with _writing():
             self._container.close()
         if self._path.exists():
@@ -387,61 +412,6 @@ class VideoMovie(MovieWriter):
         return self._form.grey(samples[:, : shown.width])
 
 
-class IndependentFrames(VideoMovie):
-    """Every frame for itself: encoded once, by any worker, and written again on the way back.
-
-    Encoders put headers before their first packet, which the container has already: they are cut off, so that it does
-    not matter which worker encoded a frame. A GIF has no other header, and gets it back before its first frame.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str, frames: int | None) -> None:
-        super().__init__(path, shape, settings, title, frames)
-        self.alternates = self._codec.alternates
-        self._idle: defaultdict[int, list[_Encoder]] = defaultdict(list, {0: [_Encoder(self._own_encoder)]})
-        self._lock = threading.Lock()
-        self._gif_header = b""
-
-    def encoder(self) -> Encode:
-        """An encoder that takes whichever of FFmpeg's is idle: for H.264 one whose turn is even or odd as wanted."""
-        canvas = self._canvas()
-
-        phases = 2 if self.alternates else 1
-
-        def encode(frame: Frame, turn: int) -> Packet:
-            phase = turn % phases
-            with self._lock:
-                encoder = self._idle[phase].pop() if self._idle[phase] else None
-            padded = self.padded(frame)
-            if encoder is None:
-                encoder = _Encoder(self._configured(_new_encoder(self._codec.encoder)))
-                self._open_encoder(encoder.context)
-            with self._encoding():
-                while encoder.time % phases != phase:  # a new one's numbers begin with 0
-                    encoder(canvas, padded)
-                packet = self._without_header(encoder(canvas, padded))
-            with self._lock:
-                self._idle[(phase + 1) % phases].append(encoder)
-            return packet
-
-        return encode
-
-    def _without_header(self, packet: bytes) -> Packet:
-        begin = max(0, packet.find(self._codec.begins))
-        if begin and self._codec is GIF:
-            self._gif_header = packet[:begin]
-        return np.frombuffer(packet, np.uint8, offset=begin)
-
-    def write(self, packet: Packet) -> None:
-        """Append a frame."""
-        header = self._gif_header if self._written == 0 else b""
-        muxed = av.Packet(header + packet.tobytes())
-        muxed.pts = muxed.dts = self._written
-        muxed.time_base = 1 / self._rate
-        muxed.is_keyframe = True
-        self._written += 1
-        self._mux(muxed)
-
-
 @dataclass
 class _Encoder:
     """An encoder that gives one packet a frame, and its clock."""
@@ -453,6 +423,85 @@ class _Encoder:
         (packet,) = self.context.encode(canvas.draw(frame, self.time))
         self.time += 1
         return bytes(packet)
+
+
+_encoders = SharedEncoders[_Encoder, VideoStream]()
+
+
+class IndependentFrames(VideoMovie):
+    """Every frame for itself: encoded once, by any worker, and written again on the way back.
+
+    Encoders put headers before their first packet, which the container has already: they are cut off, so that it does
+    not matter which worker encoded a frame, nor whether its encoder has worked for another movie before. A GIF has no
+    other header, and gets it back before its first frame.
+
+    The file is made with the first frame that is written.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], settings: Settings, title: str, frames: int | None) -> None:
+        super().__init__(path, shape, settings, title, frames)
+        self.alternates = self._codec.alternates
+        self._phases = 2 if self.alternates else 1
+        self._gif_header = b""
+        # What distinguishes encoders; those of GIFs are for one movie alone, which needs the header of one of them.
+        size = self.width, self.height
+        form = (settings.format, settings.codec, self._pixels, size, self._rate, *self._options.items())
+        self._encoders = _encoders.lend((*form, path) if self._codec is GIF else form, math.prod(size))
+        try:
+            self._put_back(self._encoder_for(0))  # what an encoder refuses is refused at once
+        except BaseException:
+            self._encoders.end()
+            raise
+
+    def encoder(self) -> Encode:
+        """An encoder that takes whichever of FFmpeg's is idle: for H.264 one whose turn is even or odd as wanted."""
+        canvas = self._canvas()
+
+        def encode(frame: Frame, turn: int) -> Packet:
+            encoder = self._encoder_for(turn % self._phases)
+            padded = self.padded(frame)
+            with self._encoding():
+                if encoder.time % self._phases != turn % self._phases:
+                    encoder(canvas, np.zeros_like(padded))  # which takes the least time
+                packet = self._without_header(encoder(canvas, padded))
+            self._put_back(encoder)
+            return packet
+
+        return encode
+
+    def _encoder_for(self, phase: int) -> _Encoder:
+        encoder = self._encoders.take(phase)
+        if encoder is None:
+            encoder = _Encoder(_new_encoder(self._codec.encoder))
+            self._configure(encoder.context)
+            self._open_encoder(encoder.context)
+        return encoder
+
+    def _put_back(self, encoder: _Encoder) -> None:
+        self._encoders.put_back(encoder.time % self._phases, encoder)
+
+    def _without_header(self, packet: bytes) -> Packet:
+        begin = max(0, packet.find(self._codec.begins))
+        if begin and self._codec is GIF:
+            self._gif_header = packet[:begin]
+        return np.frombuffer(packet, np.uint8, offset=begin)
+
+    def write(self, packet: Packet) -> None:
+        """Append a frame."""
+        if self._container is None:
+            self._encoders.model = self._begin(self._encoders.model)
+        header = self._gif_header if self._written == 0 else b""
+        muxed = av.Packet(header + packet.tobytes())
+        muxed.pts = muxed.dts = self._written
+        muxed.time_base = 1 / self._rate
+        muxed.is_keyframe = True
+        self._written += 1
+        self._mux(muxed)
+
+    def close(self) -> None:
+        """Close the file as `VideoMovie` does, and leave the encoders to other movies."""
+        self._encoders.end()
+        super().close()
 
 
 class PredictedFrames(VideoMovie):
@@ -474,6 +523,7 @@ class PredictedFrames(VideoMovie):
     ) -> None:
         super().__init__(path, shape, settings, title, frames, threads)
         self._drawing = self._canvas()
+        self._own_encoder = self._begin().codec_context
         self._open = True
 
     def encoder(self) -> Encode:
