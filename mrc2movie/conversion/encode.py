@@ -21,6 +21,9 @@ from mrc2movie.workers import Share
 from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
 from mrc2movie.writers.product import Part, Product, Work
 
+_LARGE = 2**20
+"""Pixels of a frame. To decode a larger one takes longer than to open a movie: both ends are verified in parallel."""
+
 
 def make(products: Sequence[Product], sections: PreparedSections, options: RenderOptions) -> None:
     """Make the products in one pass: every section is rendered once, and each product works on it in turn.
@@ -205,9 +208,10 @@ class Movie(Product):
 
     def verify(self) -> None:
         """Flush the closed movie, and open it again to verify both ends."""
+        first, last = {0: self._ends[0]}, {self.facts.frames - 1: self._ends[self._last]}
+        ends = [first, last] if self._ends[0].size > _LARGE else [first | last]
         # Not in this thread: a signal handled while OpenCV parses its arguments would crash the process.
-        ends = ({0: self._ends[0]}, {self.facts.frames - 1: self._ends[self._last]})
-        verified = [self._workers.start(partial(self.writer.verify, self.facts), end) for end in ends]
+        verified = [self._workers.start(partial(self.writer.verify, self.facts), some) for some in ends]
         try:
             flush_to_disk(self._hidden)
         finally:  # what is wrong with the movie says more than that it cannot be flushed
