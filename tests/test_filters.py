@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mrc2movie.picture.auto_range import auto_range
 from mrc2movie.picture.deconvolution import Deconvolution
-from mrc2movie.picture.local_contrast import keep_constant_areas, tiles
+from mrc2movie.picture.local_contrast import LocalContrast, tiles
 
 rng = np.random.default_rng(11)
 
@@ -198,8 +198,8 @@ def test_tiles_of_local_contrast_have_64_pixels_a_side_and_none_where_no_two_fit
 
 def equalised(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """With local contrast, constant areas kept."""
-    contrasted = np.asarray(cv2.createCLAHE(2, (8, 8)).apply(frame), np.uint8)
-    keep_constant_areas(frame, contrasted)
+    contrasted = np.empty_like(frame)
+    LocalContrast(2, (8, 8)).apply(frame, contrasted)
     return contrasted
 
 

@@ -35,8 +35,8 @@ value, others in _BINS bins between the quantiles _OUTER at each end and _ROUND 
 voxels that lie outside are sorted. A bin is 0.007 % as wide as the CENTRAL_PERCENTILES of a normal distribution are
 apart. Then _KEPT values stand for the sample, evenly spaced in it: of 1000 voxels beyond a percentile 2.5 are uncertain
 at most, which moves it by 0.01 % of that width."""
-_BLOCK_VOXELS = 1 << 17
-"""Voxels converted at a time: the 32-bit scratch of a block stays in the second-level cache."""
+_BLOCK_BYTES = 1 << 19
+"""Converted at a time: a block and its scratch stay in the second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,12 @@ def section_statistics(section: NDArray[np.generic], sampled: slice, with_mean: 
         with_mean: Whether the mean is wanted.
     """
     sample = section.reshape(-1)[sampled].copy()
-    # NaN and infinity show in the extremes, so clean sections, nearly all there are, need no mask.
-    with np.errstate(invalid="ignore"):
-        minimum, maximum = float(section.min()), float(section.max())
+    if section.dtype in (np.uint8, np.uint16, np.int16):
+        values: NDArray[Any] = section.reshape(1, -1)
+        minimum, maximum, _, _ = cv2.minMaxLoc(values)
+    else:  # NaN and infinity show in the extremes, so clean sections, nearly all there are, need no mask
+        with np.errstate(invalid="ignore"):
+            minimum, maximum = float(section.min()), float(section.max())
     if math.isfinite(minimum) and math.isfinite(maximum):
         mean = float(section.mean(dtype=np.float64)) if with_mean else None
         return Statistics(minimum, maximum, 0, sample, mean)
@@ -273,6 +276,8 @@ def _counted(
     values: NDArray[Any]
     if dtype.kind in "iu" and dtype.itemsize <= 2:
         counts: NDArray[np.int64] = reduce(iadd, spread(_count_integers, blocks))
+        if dtype.kind == "i":  # the negative ones were counted behind the others
+            counts = np.roll(counts, len(counts) // 2)
         values = np.arange(len(counts)) + np.iinfo(dtype).min
     else:
         step = max(1, size // _KEPT * 8)
@@ -291,10 +296,9 @@ def _counted(
 
 
 def _count_integers(block: _Block) -> NDArray[np.int64]:
-    """How often each value of a type of 8 or 16 bits occurs, (256,) or (65536,), from the smallest on."""
+    """How often each pattern of 8 or 16 bits occurs, (256,) or (65536,)."""
     values = block.joined()
-    counts = _histogram(values.view(f"u{values.dtype.itemsize}"))
-    return np.roll(counts, len(counts) // 2) if values.dtype.kind == "i" else counts
+    return _histogram(values.view(f"u{values.dtype.itemsize}"))
 
 
 def _histogram(values: NDArray[Any]) -> NDArray[np.int64]:
@@ -427,7 +431,8 @@ def _percentiles(ascending: NDArray[np.generic], *percentiles: float) -> list[fl
 
 def _mean_and_deviation(sample: NDArray[np.generic]) -> tuple[float, float]:
     mean = float(sample.mean(dtype=np.float64))
-    blocks = (sample[start : start + _BLOCK_VOXELS] for start in range(0, len(sample), _BLOCK_VOXELS))
+    step = _BLOCK_BYTES // sample.itemsize
+    blocks = (sample[start : start + step] for start in range(0, len(sample), step))
     squares = math.fsum(float(np.square(block.astype(np.float64) - mean).sum()) for block in blocks)
     return mean, math.sqrt(squares / len(sample))
 
@@ -463,7 +468,7 @@ def to_8bit(
 
 
 def _block_rows(section: NDArray[np.generic]) -> int:
-    return max(1, _BLOCK_VOXELS // math.prod(section.shape[1:]))
+    return max(1, _BLOCK_BYTES // (max(2, section.itemsize) * math.prod(section.shape[1:])))
 
 
 _Voxels: TypeAlias = NDArray[Any]

@@ -93,12 +93,14 @@ def section_facts(section: NDArray[np.generic], all_finite: bool) -> SectionFact
     rows = np.ascontiguousarray(section[::step])
     fingerprint = zlib.crc32(rows.data)
     values = rows.reshape(1, -1)
-    values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
+    if values.dtype not in (np.uint8, np.int8, np.uint16, np.int16):
+        values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
     if not all_finite:
         values = values[np.isfinite(values)].reshape(1, -1)
     if not values.size:
         return SectionFacts(math.nan, math.nan, rows.size, fingerprint)
-    mean, deviation = cv2.meanStdDev(values)
+    mean, deviation = np.empty((1, 1)), np.empty((1, 1))
+    cv2.meanStdDev(values, mean, deviation)
     return SectionFacts(float(mean[0, 0]), float(deviation[0, 0]), rows.size, fingerprint)
 
 

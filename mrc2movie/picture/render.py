@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrc2movie.picture.greys import GreyRange, not_finite, to_8bit
-from mrc2movie.picture.local_contrast import keep_constant_areas
+from mrc2movie.picture.local_contrast import LocalContrast
 
 Frame: TypeAlias = NDArray[np.uint8]
 """(h, w) uint8, row 0 at the top of the picture; (h, w, 3) red, green, blue where in colour."""
@@ -70,7 +70,7 @@ class RenderOptions:
 
 
 class Renderer:
-    """Renders the sections of one movie, in one thread: OpenCV's CLAHE is not to be shared, nor are the buffers.
+    """Renders the sections of one movie, in one thread: neither local contrast nor the buffers can be shared.
 
     The frames lie in the same memory one after the other: memory that is new for every section costs as much as to
     convert it. Each stays what it is until the next one is rendered.
@@ -88,7 +88,7 @@ class Renderer:
     def __init__(self, options: RenderOptions) -> None:
         self._options = options
         equalise = options.clip_limit > 0 and not options.grey_range.constant
-        self._clahe = cv2.createCLAHE(options.clip_limit, options.tiles) if equalise else None
+        self._local_contrast = LocalContrast(options.clip_limit, options.tiles) if equalise else None
         self._grey = np.empty(0, np.uint8)
         self._contrasted = np.empty(0, np.uint8)
         self._coloured = np.empty(0, np.uint8)
@@ -102,11 +102,11 @@ class Renderer:
             self._contrasted = np.empty(section.shape, np.uint8)
         grey_range = options.grey_range.shifted_by(options.shifts[position] if options.shifts else 0.0)
         frame = to_8bit(section, grey_range, options.row0_at_bottom, self._grey)
-        if self._clahe is not None:
-            frame = self._equalised(frame)
+        if self._local_contrast:
+            frame = self._equalised(frame, self._local_contrast)
         if options.invert:
             cv2.bitwise_not(frame, frame)
-        if options.grey_range.nonfinite and (options.invert or self._clahe is not None):
+        if options.grey_range.nonfinite and (options.invert or self._local_contrast):
             frame[not_finite(section, options.row0_at_bottom)] = 0
         frame = enlarged(frame, options.enlarge)
         if options.overlays:
@@ -130,16 +130,14 @@ class Renderer:
         cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB, self._coloured)
         return self._coloured
 
-    def _equalised(self, frame: Frame) -> Frame:
-        assert self._clahe is not None
+    def _equalised(self, frame: Frame, local_contrast: LocalContrast) -> Frame:
         if frame.ndim == 2:
-            self._clahe.apply(frame, self._contrasted)
-            keep_constant_areas(frame, self._contrasted)
+            local_contrast.apply(frame, self._contrasted)
             return self._contrasted
         colours = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)
         lightness = np.array(colours[..., 0], np.uint8)  # only this is equalised, so that hues stay what they are
-        contrasted = np.asarray(self._clahe.apply(lightness), np.uint8)
-        keep_constant_areas(lightness, contrasted)
+        contrasted = np.empty_like(lightness)
+        local_contrast.apply(lightness, contrasted)
         colours[..., 0] = contrasted
         return np.asarray(cv2.cvtColor(colours, cv2.COLOR_YCrCb2RGB), np.uint8)
 
