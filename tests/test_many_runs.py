@@ -65,6 +65,32 @@ def test_eight_runs_at_once_make_every_movie_once(tmp_path: Path, machines: int,
     assert closing_line(installed(source, out, "--format", container)) == f"{COUNT} up to date"
 
 
+@pytest.mark.parametrize(
+    ("call", "match", "after"),
+    [("remove", ".claim", 0), ("fsync", ".avi", 0), ("remove", ".claim", 1)],
+    ids=["just claimed", "unfinished", "movie in place"],
+)
+def test_a_turn_of_a_slurm_job_takes_what_the_one_before_it_left_elsewhere(
+    tmp_path: Path, call: str, match: str, after: int
+) -> None:
+    """Else the claim would be taken for a living run's for half an hour."""
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    lost = subprocess.run(
+        [*elsewhere("node1"), COMMAND, source, out],
+        env=faulty(call, match, after, kill=1) | {"SLURM_JOB_ID": "7"},
+        check=False,
+    )
+    assert lost.returncode == -signal.SIGKILL
+    in_place = len(movies_in(out))
+    assert in_place == after
+    other = installed(source, out, env=os.environ | {"SLURM_JOB_ID": "8"})
+    assert closing_line(other) == ("1 up to date" if in_place else "1 left to another run")
+    assert unfinished(out) != [], "another job cannot know that the node was lost"
+    again = installed(source, out, env=os.environ | {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"})
+    assert closing_line(again) == ("1 up to date" if in_place else "1 converted")
+    assert unfinished(out) == []
+
+
 @pytest.mark.large
 def test_eight_runs_of_which_some_are_killed_lose_nothing(tmp_path: Path) -> None:
     source, out = stacks(tmp_path / "in", COUNT, sections=60, rows=96, columns=96), tmp_path / "out"

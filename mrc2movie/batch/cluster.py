@@ -17,7 +17,6 @@ from mrc2movie.batch.shards import largest_first
 from mrc2movie.batch.task import Convert, FilesAtOnce, UnfitWorker, convert_on_worker
 from mrc2movie.errors import OutputError
 from mrc2movie.options.settings import Settings
-from mrc2movie.store.claim import remove_what_dead_runs_left
 from mrc2movie.store.turn import Turn
 from mrc2movie.version import __version__
 
@@ -86,12 +85,15 @@ class Cluster:
     Args:
         client: Connected to it.
         address: Of the scheduler.
+
+    Attributes:
+        turn: That of its tasks: a worker may be lost, and the task begun again on another.
     """
 
     def __init__(self, client: "Client", address: str) -> None:
         self._client = client
         self._address = address
-        self._turn = Turn(f"scheduler {uuid.uuid4().hex}")
+        self.turn = Turn(f"scheduler {uuid.uuid4().hex}")
         self._workers: dict[str, int] = dict(client.nthreads())
         self._unfit: set[str] = set()
         self._looked = time.monotonic()
@@ -134,7 +136,7 @@ class Cluster:
                     job = jobs[file.position]
                     why_not = unmade.get(job.output_directory)
                     self._submit(
-                        file, (convert, files_at_once, __version__, job, file.rank, settings, why_not, self._turn)
+                        file, (convert, files_at_once, __version__, job, file.rank, settings, why_not, self.turn)
                     )
                 if (task := self._finished()) is None:
                     continue
@@ -150,9 +152,6 @@ class Cluster:
             what = "the scheduler at %s is gone, or has dropped its tasks (%d not begun); the same command carries on"
             logger.error(what, self._address, left.files)
             return
-        if not self._cancelled:
-            for directory in {job.target.parent for job in jobs}:  # a worker may have been lost behind its last step
-                remove_what_dead_runs_left(directory, self._turn)
 
     def _submit(self, file: _File, arguments: Sequence[object]) -> None:
         task = self._client.submit(

@@ -97,8 +97,13 @@ def do_jobs(
     jobs: Sequence[Job], settings: Settings, progress: RunProgress, cluster: Cluster | None
 ) -> tuple[Outcome, ...]:
     """Do the jobs, without what tells of them: see `run`."""
-    do = _here if cluster is None else partial(_on, cluster)
-    return do(jobs, settings, progress, {} if settings.dry_run else _prepare(jobs, settings))
+    turn = slurm_turn(os.environ) if cluster is None else cluster.turn
+    do = partial(_here, turn) if cluster is None else partial(_on, cluster)
+    outcomes = do(jobs, settings, progress, {} if settings.dry_run else _prepare(jobs, settings))
+    # A turn may have been lost behind its last step. Before, its claims tell which movies it was making.
+    if turn and not settings.dry_run and all(outcome.status is not Status.NOT_BEGUN for outcome in outcomes):
+        _remove_leftovers(jobs, settings, turn)
+    return outcomes
 
 
 def _on(
@@ -121,7 +126,11 @@ def _absolute(job: Job) -> Job:
 
 
 def _here(
-    jobs: Sequence[Job], settings: Settings, progress: RunProgress, unmade: Mapping[Path, OutputError]
+    turn: Turn | None,
+    jobs: Sequence[Job],
+    settings: Settings,
+    progress: RunProgress,
+    unmade: Mapping[Path, OutputError],
 ) -> tuple[Outcome, ...]:
     """Do the jobs in this process.
 
@@ -129,7 +138,6 @@ def _here(
     pool of workers, which prefers the earliest file.
     """
     made: dict[tuple[int, int], Path] = {}
-    turn = slurm_turn(os.environ)
     with Workers(settings.jobs or available_processors()) as workers:
 
         def work(position: int) -> Outcome:
@@ -287,12 +295,17 @@ def _prepare(jobs: Sequence[Job], settings: Settings) -> Mapping[Path, OutputErr
                 make_directories(directory)
         except OutputError as error:
             unmade[directory] = error
+    _remove_leftovers(jobs, settings)
+    return unmade
+
+
+def _remove_leftovers(jobs: Sequence[Job], settings: Settings, turn: Turn | None = None) -> None:
+    """Remove what dead runs left where the movies go; see `remove_what_dead_runs_left`."""
     directories = {job.target.parent for job in jobs if not links_between(job)}
     if settings.recursive:  # also where all inputs are gone
         directories |= {directory for job in jobs[:1] for directory in directories_below(job.output_directory)}
     for directory in directories:
-        remove_what_dead_runs_left(directory)
-    return unmade
+        remove_what_dead_runs_left(directory, turn)
 
 
 def convert_job(

@@ -47,7 +47,7 @@ _CLAIM = re.compile(re.escape(_PREFIX) + "([0-9a-f]{16}|new-[0-9a-f]{12})")
 _TEMPORARY = re.compile(r"tmp\w{8}|\.nfs[0-9a-f]+")
 """The names of files without one, where the file system keeps those until they are closed."""
 _CRASH = ".crash"
-_TURN = ".turn"
+_SIGN = ".claim"
 _UNDER_WAY = ".under_way"
 _NOTE_BYTES = 16 * 2**10
 """What a run writes of itself into a claim is shorter."""
@@ -101,7 +101,7 @@ class Claim:
         self._files: list[Path] = []
         # Not the movie itself: ext4 flushes a file that was there before it was opened to be written when it is closed,
         # which is to happen beside the verifying.
-        self._sign = self.beside(".claim")
+        self._sign = self.beside(_SIGN)
         self._prepared = target.with_name(f"{_PREFIX}new-{secrets.token_hex(6)}") / self._sign.name
         self._told = self.beside(_UNDER_WAY)
         self._crash = self.beside(f".{attempt}{_CRASH}") if attempt else None
@@ -114,9 +114,6 @@ class Claim:
         try:
             refuse_directory(self.target)
             self._take()
-            if self._turn:
-                with saying("the movie cannot be written"):
-                    self.beside(_TURN).write_text(self._turn.as_text(self.lost), encoding="ascii")
             if self._under_way:
                 with suppress(OSError):  # a movie can be made without it
                     self._told.write_bytes(self._under_way.as_bytes())
@@ -141,14 +138,15 @@ class Claim:
         raise _in_the_way(self.directory, "cannot be replaced")
 
     def _taken(self) -> bool:
-        """Put a directory in place that is never seen without its owner."""
+        """Put a directory in place that is never seen without its owner and his turn."""
         directory = self.target.parent
         if directory in _remaining:  # where nothing can be removed there must not be more and more
             _withdraw(_remaining[directory])
             del _remaining[directory]
         try:
             self._prepared.parent.mkdir()
-            self._prepared.touch(exist_ok=False)
+            with self._prepared.open("xb") as sign:
+                sign.write(self._turn.as_bytes(self.lost) if self._turn else b"")
             self._prepared.parent.rename(self.directory)
         except FileNotFoundError:
             if not directory.exists():
@@ -436,7 +434,7 @@ class _Found:
 
     def turn(self) -> Turn | None:
         """The turn that made it, if it is a run of turns."""
-        return Turn.of(self._note(_TURN))
+        return Turn.of(self._note(_SIGN))
 
     def under_way(self) -> UnderWay | None:
         """How far the movie is, if the run tells."""

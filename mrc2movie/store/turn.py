@@ -26,9 +26,9 @@ class Turn:
         """Whether the other one has ended, however alive it looks."""
         return self.run == other.run and (self.number is None or (other.number or 0) < self.number)
 
-    def as_text(self, lost: int) -> str:
+    def as_bytes(self, lost: int) -> bytes:
         """As it is kept in a claim, after so many lost turns."""
-        return json.dumps({"run": self.run, "number": self.number, "lost": lost})
+        return json.dumps({"run": self.run, "number": self.number, "lost": lost}).encode()
 
     @classmethod
     def of(cls, text: bytes) -> "Turn | None":
