@@ -21,7 +21,7 @@ _RUN = 8
 _SAMPLE_BYTES = 2**28
 _MARGIN = 0.95
 """Of a bound: sections that are not in the sample may be a little larger."""
-_FAR_BELOW = 0.7
+_FAR_BELOW = 0.8
 """Where one section of the sample stays below this part of what players take, the others are not looked at."""
 _COARSEST = 10
 """In quality: noise is smeared here, but all features that can be seen at 90 still are. For the sake of players no

@@ -437,54 +437,66 @@ def _mean_and_deviation(sample: NDArray[np.generic]) -> tuple[float, float]:
     return mean, math.sqrt(squares / len(sample))
 
 
-def to_8bit(
-    section: NDArray[np.generic], grey_range: GreyRange, upside_down: bool, grey: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Map the grey range to 0 … 255, rounded and saturated; NaN and infinity become 0.
+class GreyConversion:
+    """Maps the grey range to 0 … 255, rounded and saturated; NaN and infinity become 0. For one thread alone.
 
     Args:
-        section: (y, x) of any real native dtype, or (y, x, 3) in colour.
-        grey_range: Its ends become 0 and 255, in every channel.
-        upside_down: Whether the first row of the section becomes the last of the result.
-        grey: Where the result goes: of the same shape, contiguous.
-
-    Returns:
-        `grey`.
+        upside_down: Whether the first row of a section becomes the last of the result.
     """
-    if grey_range.constant:
-        grey.fill(MID_GREY)
-    else:
-        convert = _one_step(section, grey_range) or _two_steps(section, grey_range)
-        rows, height = _block_rows(section), len(section)
-        for start in range(0, height, rows):
-            end = min(start + rows, height)
-            place = grey[height - end : height - start] if upside_down else grey[start:end]
-            convert(section[start:end], place)
-            if upside_down:  # while the block is in the cache
-                cv2.flip(place, 0, place)
-    if grey_range.nonfinite:
-        grey[not_finite(section, upside_down)] = 0
-    return grey
 
+    def __init__(self, upside_down: bool) -> None:
+        self._upside_down = upside_down
+        self._fitted: tuple[GreyRange, np.dtype[Any], tuple[int, ...]] | None = None
+        self._rows = 0
+        self._convert: _Convert
 
-def _block_rows(section: NDArray[np.generic]) -> int:
-    return max(1, _BLOCK_BYTES // (max(2, section.itemsize) * math.prod(section.shape[1:])))
+    def apply(self, section: NDArray[np.generic], grey_range: GreyRange, grey: NDArray[np.uint8]) -> None:
+        """Convert a section.
+
+        Args:
+            section: (y, x) of any real native dtype, or (y, x, 3) in colour.
+            grey_range: Its ends become 0 and 255, in every channel.
+            grey: Where the result goes: of the same shape, contiguous.
+        """
+        if grey_range.constant:
+            grey.fill(MID_GREY)
+        else:
+            self._fit(section, grey_range)
+            height = len(section)
+            for start in range(0, height, self._rows):
+                end = min(start + self._rows, height)
+                place = grey[height - end : height - start] if self._upside_down else grey[start:end]
+                self._convert(section[start:end], place)
+                if self._upside_down:  # while the block is in the cache
+                    cv2.flip(place, 0, place)
+        if grey_range.nonfinite:
+            grey[not_finite(section, self._upside_down)] = 0
+
+    def _fit(self, section: NDArray[np.generic], grey_range: GreyRange) -> None:
+        """Choose how to convert sections like this one, and make the buffers for it."""
+        fitted = grey_range, section.dtype, section.shape
+        if self._fitted != fitted:
+            self._rows = max(1, _BLOCK_BYTES // (max(2, section.itemsize) * math.prod(section.shape[1:])))
+            block = min(self._rows, len(section)), *section.shape[1:]
+            one_step = _one_step(section.dtype, block, grey_range)
+            self._convert = one_step or _two_steps(section.dtype, block, grey_range)
+            self._fitted = fitted
 
 
 _Voxels: TypeAlias = NDArray[Any]
 _Greys: TypeAlias = NDArray[np.uint8]
 _Convert: TypeAlias = Callable[[_Voxels, _Greys], object]
-"""Converts a block of rows into its place."""
+"""Converts a block of rows into its place; for one thread, since it has a buffer."""
 
 
-def _one_step(section: NDArray[Any], grey_range: GreyRange) -> _Convert | None:
+def _one_step(dtype: np.dtype[Any], block_shape: tuple[int, ...], grey_range: GreyRange) -> _Convert | None:
     """OpenCV's conversion, which adds after it has multiplied: where float32 is exact enough.
 
     It takes the absolute value of what is below black, and wraps far above white: what saturates is clipped before.
     Where the range is far from zero for its width the sum loses digits; up to a ratio of 64 that is less than 0.001 of
     a grey value.
     """
-    low, high, dtype = grey_range.low, grey_range.high, section.dtype
+    low, high = grey_range.low, grey_range.high
     width = high - low
     far = max(abs(low), abs(high)) > 64 * width
     if far or dtype not in _OPENCV_DTYPES or not 1e-30 < width < 1e30:
@@ -500,7 +512,7 @@ def _one_step(section: NDArray[Any], grey_range: GreyRange) -> _Convert | None:
         if scale >= 0.5 or darkest > brightest:
             return None
     ends = dtype.type(darkest), dtype.type(brightest)
-    scratch = np.empty((_block_rows(section), *section.shape[1:]), dtype)
+    scratch = np.empty(block_shape, dtype)
 
     def convert(block: _Voxels, place: _Greys) -> None:
         cv2.convertScaleAbs(block.clip(*ends, out=scratch[: len(block)]), place, scale, -low * scale)
@@ -508,17 +520,17 @@ def _one_step(section: NDArray[Any], grey_range: GreyRange) -> _Convert | None:
     return convert
 
 
-def _two_steps(section: NDArray[np.generic], grey_range: GreyRange) -> _Convert:
+def _two_steps(dtype: np.dtype[Any], block_shape: tuple[int, ...], grey_range: GreyRange) -> _Convert:
     """Subtract and saturate, then scale and round: right for all voxels and ranges.
 
     float32 holds all of 16 bits and of itself, and is twice as fast. Integers of 32 bits need float64, and so do widths
     near the ends of float32, which OpenCV cannot scale in one step.
     """
     width = grey_range.high - grey_range.low
-    precise = section.dtype.itemsize > 4 or section.dtype in (np.int32, np.uint32) or not 1e-30 < width < 1e30
+    precise = dtype.itemsize > 4 or dtype in (np.int32, np.uint32) or not 1e-30 < width < 1e30
     working = np.dtype(np.float64 if precise else np.float32)
     low, span = working.type(grey_range.low), working.type(width)
-    scratch = np.empty((_block_rows(section), *section.shape[1:]), working)
+    scratch = np.empty(block_shape, working)
 
     def convert(block: _Voxels, place: _Greys) -> None:
         with np.errstate(over="ignore", invalid="ignore"):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mrc2movie.picture.greys import GreyRange, not_finite, to_8bit
+from mrc2movie.picture.greys import GreyConversion, GreyRange, not_finite
 from mrc2movie.picture.local_contrast import LocalContrast
 
 Frame: TypeAlias = NDArray[np.uint8]
@@ -89,6 +89,7 @@ class Renderer:
         self._options = options
         equalise = options.clip_limit > 0 and not options.grey_range.constant
         self._local_contrast = LocalContrast(options.clip_limit, options.tiles) if equalise else None
+        self._conversion = GreyConversion(options.row0_at_bottom)
         self._grey = np.empty(0, np.uint8)
         self._contrasted = np.empty(0, np.uint8)
         self._coloured = np.empty(0, np.uint8)
@@ -101,7 +102,8 @@ class Renderer:
             self._grey = np.empty(section.shape, np.uint8)
             self._contrasted = np.empty(section.shape, np.uint8)
         grey_range = options.grey_range.shifted_by(options.shifts[position] if options.shifts else 0.0)
-        frame = to_8bit(section, grey_range, options.row0_at_bottom, self._grey)
+        frame = self._grey
+        self._conversion.apply(section, grey_range, frame)
         if self._local_contrast:
             frame = self._equalised(frame, self._local_contrast)
         if options.invert:

@@ -299,7 +299,7 @@ def crashes(target: Path, attempt: str) -> Sequence[Path]:
         target: The movie.
         attempt: What was tried; see `Claim`.
     """
-    return sorted(_crashes(target.parent).glob(f"{_key(_claimed_directory(target))}-*.{attempt}{_CRASH}"))
+    return _kept_crashes(target, f".{attempt}{_CRASH}")
 
 
 def has_crashes(directory: Path) -> bool:
@@ -310,9 +310,18 @@ def has_crashes(directory: Path) -> bool:
 def forget_crashes(target: Path) -> None:
     """Remove the tracebacks of all attempts at a movie; what cannot be removed remains."""
     with suppress(OSError):
-        for path in _crashes(target.parent).glob(f"{_key(_claimed_directory(target))}-*{_CRASH}"):
+        for path in _kept_crashes(target, _CRASH):
             path.unlink()
         _crashes(target.parent).rmdir()
+
+
+def _kept_crashes(target: Path, suffix: str) -> Sequence[Path]:
+    directory, key = _crashes(target.parent), _key(_claimed_directory(target))
+    try:
+        names = sorted(os.listdir(directory))  # noqa: PTH208
+    except OSError:  # nothing has crashed
+        return []
+    return [directory / name for name in names if name.startswith(f"{key}-") and name.endswith(suffix)]
 
 
 def _crashes(directory: Path) -> Path:

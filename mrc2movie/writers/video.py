@@ -247,6 +247,7 @@ class VideoMovie(MovieWriter):
         self._rate = Fraction(str(settings.fps)).limit_denominator(1001)  # 30000/1001 is as fine as rates come
         if codec is GIF:
             self._rate = Fraction(100, max(_GIF_SHORTEST_DELAY, round(100 / self._rate)))
+        self._tick = 1 / self._rate
         super().__init__(path, shape, float(self._rate), codec, even=self._form.neutral is not None)
         self._exact &= not (self._in_colour and codec is GIF)  # which has 256 of them
         if codec is GIF and self._in_colour:
@@ -321,7 +322,7 @@ class VideoMovie(MovieWriter):
         context.width, context.height = self.width, self.height
         context.pix_fmt = self._pixels
         context.framerate = self._rate
-        context.time_base = 1 / self._rate
+        context.time_base = self._tick
         context.thread_count = self._threads
         context.flags |= Flags.global_header
         _set_colours(context, self._form)
@@ -491,9 +492,10 @@ class IndependentFrames(VideoMovie):
         if self._container is None:
             self._encoders.model = self._begin(self._encoders.model)
         header = self._gif_header if self._written == 0 else b""
-        muxed = av.Packet(header + packet.tobytes())
+        held = header + packet.tobytes() if header else packet.data
+        muxed = av.Packet(held)  # type: ignore[arg-type]  # it copies any buffer
         muxed.pts = muxed.dts = self._written
-        muxed.time_base = 1 / self._rate
+        muxed.time_base = self._tick
         muxed.is_keyframe = True
         self._written += 1
         self._mux(muxed)
