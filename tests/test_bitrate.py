@@ -13,6 +13,7 @@ from movies import run, thinned, write_mrc
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
+from mrc2movie.conversion.bitrate import _finest
 from mrc2movie.writers import open_movie
 
 rng = np.random.default_rng(17)
@@ -267,3 +268,28 @@ def test_small_says_where_it_does_not_pay(tmp_path: Path) -> None:
         notes = convert(source, tmp_path / f"{name}.mp4", settings).record.notes
         said.append([note for note in notes if note.startswith("--small does not pay here: ")])
     assert [len(notes) for notes in said] == [1, 0]
+
+
+@pytest.mark.parametrize("jumps", [False, True])
+def test_the_best_quality_that_fits_is_found_in_few_trials(jumps: bool) -> None:
+    qualities = range(10, 91)
+    trials = []
+    for _ in range(100):
+        growth = rng.uniform(0.005, 0.1) * (rng.pareto(0.5, 91) if jumps else rng.uniform(0.2, 2, 91))
+        sizes = np.exp(np.cumsum(growth.clip(1e-3, 5)))
+        tried: list[int] = []
+
+        def size(quality: int, sizes: NDArray[np.float64] = sizes, tried: list[int] = tried) -> float:
+            tried.append(quality)
+            return float(sizes[quality])
+
+        most = float(np.exp(rng.uniform(math.log(sizes[10]), math.log(sizes[90]))))
+        assert _finest(qualities, size, most) == max(quality for quality in qualities if sizes[quality] <= most)
+        trials.append(len(set(tried)))
+    assert np.mean(trials) < (8 if jumps else 6)
+    assert max(trials) <= 1 + 1 + 4 + 6, "the bound itself, a half, guesses, and halves of what these leave"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_where_no_quality_fits_it_is_the_coarsest(count: int) -> None:
+    assert _finest(range(7, 7 + count), float, 0.5) == 7

@@ -26,6 +26,7 @@ _FAR_BELOW = 0.8
 _COARSEST = 10
 """In quality: noise is smeared here, but all features that can be seen at 90 still are. For the sake of players no
 picture is made coarser."""
+_GUESSES = 4
 _FRAME_BYTES, _HEADER_BYTES = 40, 12_000
 """What containers need beside the packets, at most."""
 _PAYS, _SMALL_ANYWAY = 0.85, 1e6
@@ -108,7 +109,7 @@ class Fitting:
         self._sample: Sequence[Frame] = ()
         self._open_with = open_with
         self._workers = workers
-        self._estimates: dict[int, Extent] = {}
+        self._known: dict[int, Sequence[float]] = {}
         self._off = Extent(1, 1)
         # A single picture is no stream.
         self._played = played_bits(settings.codec, settings.format) if frames > 1 else math.inf
@@ -126,7 +127,7 @@ class Fitting:
     def _look_at_all(self) -> None:
         """Render the whole sample, and lower the quality to what it asks for."""
         self._has_looked_at_one = False
-        self._estimates.clear()
+        self._known.clear()
         self._sample = self._render(self._positions)
         if self._sample and self._bound != Extent(math.inf, math.inf):
             self._lower()
@@ -147,10 +148,10 @@ class Fitting:
                 return True
         if largest is not None:  # no sample shows what is in it
             self._sample = (largest,)
-            self._estimates.clear()
+            self._known.clear()
         expected = self._estimate(self.quality)
         self._off = Extent(made.peak / expected.peak, made.total / expected.total)
-        self._estimates.clear()
+        self._known.clear()
         self._lower()
         return self.quality < before
 
@@ -189,13 +190,13 @@ class Fitting:
         choices = qualities(self._settings.codec, self._settings.small, self.quality)
         if self._estimate(self.quality).peak > bound.peak:
             played = [quality for quality in choices if quality >= min(_COARSEST, self.quality)]
-            self.quality = self._finest(played, lambda estimate: estimate.peak <= bound.peak)
+            self.quality = self._finest_played(played, bound.peak)
             self._why = (
                 f"at {asked} it would have {in_words(self._estimate(asked).peak)} in a second, and common players take "
                 f"{in_words(self._bound.peak)}; --quality {self._settings.quality} keeps it"
             )
         if self._estimate(self.quality).total > bound.total:
-            self.quality = self._finest(choices, lambda estimate: estimate.total <= bound.total)
+            self.quality = _finest(choices, lambda quality: self._estimate(quality).total, bound.total)
             if self._estimate(self.quality).total > self._bound.total:
                 raise self._too_large(self._estimate(self.quality).total)
             self._why = (
@@ -203,43 +204,59 @@ class Fitting:
                 f"{self._settings.max_mb:g}"
             )
 
-    def _finest(self, choices: Sequence[int], fits: Callable[[Extent], bool]) -> int:
-        """The best quality, of ascending ones, whose estimate fits; the coarsest where none does."""
-        low, high = 0, len(choices) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            if fits(self._estimate(choices[middle])):
-                low = middle
-            else:
-                high = middle - 1
-        return choices[low]
+    def _finest_played(self, choices: Sequence[int], most: float) -> int:
+        """The best quality, of ascending ones, that players take; the coarsest where none is.
+
+        It is looked for with the largest packet of the sample alone, where each frame has one, and held against all.
+        """
+        if self._settings.small:
+            return _finest(choices, lambda quality: self._estimate(quality).peak, most)
+        sizes = self._sizes(self.quality)
+        largest = [self._sample[sizes.index(max(sizes))]]
+
+        def peak(quality: int) -> float:
+            return self._peak(sizes if quality == self.quality else self._encoded(quality, largest))
+
+        found = _finest(choices, peak, most)
+        while found > choices[0] and self._estimate(found).peak > most:
+            found = choices[choices.index(found) - 1]
+        return found
 
     def _estimate(self, quality: int) -> Extent:
-        if quality not in self._estimates:
-            sizes = self._sizes(replace(self._settings, quality=quality))
-            self._estimates[quality] = Extent(
-                peak=self._off.peak * 8 * max(sizes) * min(self._frames, math.ceil(self._settings.fps)),
-                total=self._off.total * (self._frames * (sum(sizes) / len(sizes) + _FRAME_BYTES) + _HEADER_BYTES),
-            )
-        return self._estimates[quality]
+        sizes = self._sizes(quality)
+        mean = sum(sizes) / len(sizes)
+        return Extent(
+            peak=self._peak(sizes),
+            total=self._off.total * (self._frames * (mean + _FRAME_BYTES) + _HEADER_BYTES),
+        )
 
-    def _sizes(self, settings: Settings) -> Sequence[float]:
-        """Bytes of the packets of the sample; their mean where frames are predicted from each other."""
-        writer = self._open_with(settings)
+    def _peak(self, sizes: Sequence[float]) -> float:
+        return self._off.peak * 8 * max(sizes) * min(self._frames, math.ceil(self._settings.fps))
+
+    def _sizes(self, quality: int) -> Sequence[float]:
+        """Those of the whole sample, which is encoded once in each quality."""
+        if quality not in self._known:
+            self._known[quality] = self._encoded(quality, self._sample)
+        return self._known[quality]
+
+    def _encoded(self, quality: int, sample: Sequence[Frame], small: bool | None = None) -> Sequence[float]:
+        """Bytes of the packets of a sample; their mean where frames are predicted from each other."""
+        small = self._settings.small if small is None else small
+        writer = self._open_with(replace(self._settings, quality=quality, small=small))
         try:
-            packets = self._workers.map(lambda: _taking_pairs(writer.encoder()), enumerate(self._sample))
-            if not settings.small:
+            packets = self._workers.map(lambda: _taking_pairs(writer.encoder()), enumerate(sample))
+            if not small:
                 return [packet.nbytes for packet in packets]
             for packet in packets:
                 writer.write(packet)
             writer.close()
-            return [writer.packet_bytes / len(self._sample)]
+            return [writer.packet_bytes / len(sample)]
         finally:
             with suppress(Mrc2movieError):
                 writer.abandon()
 
     def _compare_with_plain(self, made: Extent) -> None:
-        sizes = self._sizes(replace(self._settings, quality=self.quality, small=False))
+        sizes = self._encoded(self.quality, self._sample, small=False)
         plain = self._frames * sum(sizes) / len(sizes)
         if plain > _SMALL_ANYWAY and made.total > _PAYS * plain:
             self.notes += (
@@ -252,11 +269,39 @@ class Fitting:
         ways = [f"--max-size {max(16, int(self._long_side * (0.85 * ratio) ** 0.5) // 16 * 16)}"]
         if self._frames * ratio >= 4:
             ways.append(f"--every {math.ceil(1 / ratio)}")
-        coarsest = "even at the coarsest quality " if len(self._estimates) > 1 else ""
+        coarsest = "even at the coarsest quality " if len(self._known) > 1 else ""
         return Mrc2movieError(
             f"the movie would have {total / 1e6:.3g} MB {coarsest}and not at most --max-mb {self._settings.max_mb:g}",
             f"{' or '.join(ways)} would fit",
         )
+
+
+def _finest(choices: Sequence[int], size_of: Callable[[int], float], most: float) -> int:
+    """The best quality whose size is at most this; the coarsest where none has such a size.
+
+    Sizes grow about exponentially with the quality, so that _GUESSES made from two known sizes nearly always find it:
+    with JPEG four trials on average, and not seven as by halving alone.
+
+    Args:
+        choices: Ascending; the last one is too large.
+        size_of: The size in a quality.
+        most: The bound.
+    """
+    fits, fails = 0, len(choices) - 1
+    off = {fails: math.log(size_of(choices[fails]) / most)}
+    while fails - fits > 1:
+        guess = (fits + fails) // 2
+        if 2 <= len(off) < 2 + _GUESSES:
+            a, b = sorted(off, key=lambda known: abs(off[known]))[:2]
+            if off[a] != off[b]:
+                guess = math.floor(a - off[a] * (b - a) / (off[b] - off[a]))
+        guess = min(max(guess, fits + 1), fails - 1)
+        off[guess] = math.log(size_of(choices[guess]) / most)
+        if off[guess] <= 0:
+            fits = guess
+        else:
+            fails = guess
+    return choices[fits]
 
 
 def _taking_pairs(encode: Encode) -> Callable[[tuple[int, Frame]], Packet]:
