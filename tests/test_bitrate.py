@@ -13,7 +13,8 @@ from movies import run, thinned, write_mrc
 from numpy.typing import NDArray
 
 from mrc2movie import Settings, convert
-from mrc2movie.conversion.bitrate import _finest
+from mrc2movie.conversion.bitrate import Extent, Fitting, _finest
+from mrc2movie.workers import Workers
 from mrc2movie.writers import open_movie
 
 rng = np.random.default_rng(17)
@@ -293,3 +294,31 @@ def test_the_best_quality_that_fits_is_found_in_few_trials(jumps: bool) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_where_no_quality_fits_it_is_the_coarsest(count: int) -> None:
     assert _finest(range(7, 7 + count), float, 0.5) == 7
+
+
+def test_a_movie_that_is_still_too_large_is_made_coarser_once_more() -> None:
+    """The sample is a good deal smaller than the movie, and shrinks faster."""
+
+    class Sized:
+        def __init__(self, settings: Settings) -> None:
+            self._bytes = round(150_000 * math.exp((settings.quality - 90) / 20))
+
+        def encoder(self) -> Any:
+            return lambda frame, turn: np.zeros(self._bytes, np.uint8)
+
+        def abandon(self) -> None:
+            pass
+
+    def made(quality: int) -> float:
+        return 60e6 * math.exp((quality - 90) / 60)
+
+    frames = [np.zeros((8, 8), np.uint8)] * 5
+    opened: Any = Sized
+    with Workers(1) as workers, workers.share() as share:
+        settings = Settings(format="mp4", fps=25)
+        fitting = Fitting(settings, 100, 8, range(5), lambda positions: frames[: len(positions)], opened, share)
+        corrections = 0
+        while fitting.corrected(Extent(made(fitting.quality), 1e6), None):
+            corrections += 1
+    assert corrections > 1
+    assert 0.9 * 50e6 < made(fitting.quality) <= 50e6

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from mrc2movie.errors import Mrc2movieError, OutputError, UsageError
 from mrc2movie.options.codecs import CODECS, FORMATS
 from mrc2movie.picture.filters import Shrink
 from mrc2movie.writers import open_movie, video
-from mrc2movie.writers.encoders import SharedEncoders
+from mrc2movie.writers.encoders import Lease, SharedEncoders
 from mrc2movie.writers.movie import MovieFacts
 
 rng = np.random.default_rng(3)
@@ -249,7 +249,11 @@ def test_a_movie_has_the_same_bytes_after_others_whose_encoders_it_takes_over(
         convert(source, tmp_path / f"made.{way[3]}", settings)
         return (tmp_path / f"made.{way[3]}").read_bytes()
 
-    monkeypatch.setattr(video, "_encoders", SharedEncoders())
+    class KeepingAll(SharedEncoders[Any, Any]):
+        def lend(self, form: Hashable, most_idle: int) -> Lease[Any, Any]:
+            return super().lend(form, 100)
+
+    monkeypatch.setattr(video, "_encoders", KeepingAll())
     together = [made(source) for source in sources]
     for source, movie in zip(sources, together, strict=True):
         monkeypatch.setattr(video, "_encoders", SharedEncoders())
@@ -273,25 +277,49 @@ def test_movies_of_other_qualities_rates_and_sizes_have_encoders_of_their_own(tm
 
 def test_few_encoders_outlive_their_movies() -> None:
     shared = SharedEncoders[str, str]()
-    large, small = shared.lend("large", 2**23), shared.lend("small", 2**20)
-    for number in range(20):
-        large.put_back(0, f"large {number}")
-        small.put_back(number % 2, f"small {number}")
-    large.end()
-    again = shared.lend("large", 2**23)
-    assert again.take(0) is None
-    again.end()
-    other = shared.lend("small", 2**20)
-    small.end()
-    small.end()  # harmless
-    taken = [other.take(0) for _ in range(20)]
-    assert None not in taken, "a movie that goes on lost its encoders"
-    for one in taken:
-        assert one is not None
-        other.put_back(0, one)
-    other.end()
-    last = shared.lend("small", 2**20)
-    assert [last.take(0) is None for _ in range(5)] == [False] * 4 + [True]
+
+    def used(form: str, most_idle: int, count: int) -> Lease[str, str]:
+        lease = shared.lend(form, most_idle)
+        for number in range(count):
+            lease.put_back(number % 2, f"{form} {number}")
+        return lease
+
+    def left(form: str) -> int:
+        lease = shared.lend(form, 0)
+        return next(count for count in range(100) if lease.take(0) is None)
+
+    leases = [used("none", 0, 20), used("first", 8, 20), used("under way", 8, 20), used("last", 4, 3)]
+    for lease in (*leases[:2], leases[3]):
+        lease.end()
+        lease.end()  # harmless
+    assert [left(form) for form in ("none", "first", "under way", "last")] == [0, 2, 20, 3]
+
+
+@pytest.mark.parametrize(("codec", "container"), [("AV1", "mp4"), ("VP9", "webm"), ("HEVC", "mp4"), ("GIF", "gif")])
+def test_no_large_encoder_outlives_its_movie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, container: str
+) -> None:
+    shared = SharedEncoders[Any, Any]()
+    monkeypatch.setattr(video, "_encoders", shared)
+    source = write_mrc(tmp_path / "in.mrc", rng.normal(size=(5, 96, 96)).astype(np.float32))
+
+    def threads_after(settings: Settings) -> int:
+        convert(source, tmp_path / f"in.{settings.format}", settings)
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    before = threads_after(Settings())
+    for size in (64, 80, 96):
+        assert threads_after(Settings(codec=codec, format=container, max_size=size)) == before
+    assert not shared._forms
+
+
+def test_the_same_gif_twice_in_a_process_is_a_gif_twice(tmp_path: Path) -> None:
+    frame = np.zeros((32, 32), np.uint8)
+    for _ in range(2):
+        movie = open_movie(tmp_path / "a.gif", (32, 32), Settings(format="gif"))
+        movie.write(movie.encoder()(frame, 0))
+        movie.close()
+        assert (tmp_path / "a.gif").read_bytes().startswith(b"GIF89a")
 
 
 def test_an_encoder_is_taken_whose_turn_it_is_where_there_is_one() -> None:

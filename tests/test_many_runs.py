@@ -91,6 +91,27 @@ def test_a_turn_of_a_slurm_job_takes_what_the_one_before_it_left_elsewhere(
     assert unfinished(out) == []
 
 
+def test_a_turn_that_is_killed_while_it_cleans_up_is_known_until_the_end(tmp_path: Path) -> None:
+    """A large file takes a while to be removed from a network disk; and then there is no patience left."""
+    source, out = stacks(tmp_path / "in", 1), tmp_path / "out"
+    out.mkdir()
+    code = """
+import sys
+from pathlib import Path
+from mrc2movie.store.claim import Claim
+from mrc2movie.store.turn import slurm_turn
+
+with Claim(Path(sys.argv[1]), turn=slurm_turn({"SLURM_JOB_ID": "7"})) as claim:
+    claim.hidden.touch()
+"""
+    words: list[str | Path] = [*elsewhere("node1"), sys.executable, "-c", code, out / "0.avi"]
+    lost = subprocess.run(words, env=faulty("remove", ".avi", kill=1), check=False)
+    assert lost.returncode == -signal.SIGKILL
+    again = installed(source, out, env=os.environ | {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"})
+    assert closing_line(again) == "1 converted"
+    assert unfinished(out) == []
+
+
 @pytest.mark.large
 def test_eight_runs_of_which_some_are_killed_lose_nothing(tmp_path: Path) -> None:
     source, out = stacks(tmp_path / "in", COUNT, sections=60, rows=96, columns=96), tmp_path / "out"

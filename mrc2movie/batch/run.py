@@ -100,8 +100,10 @@ def do_jobs(
     turn = slurm_turn(os.environ) if cluster is None else cluster.turn
     do = partial(_here, turn) if cluster is None else partial(_on, cluster)
     outcomes = do(jobs, settings, progress, {} if settings.dry_run else _prepare(jobs, settings))
-    # A turn may have been lost behind its last step. Before, its claims tell which movies it was making.
-    if turn and not settings.dry_run and all(outcome.status is not Status.NOT_BEGUN for outcome in outcomes):
+    # The turn before may have been lost when a movie was in its place and its claim still there. Such claims are
+    # removed last, since the others tell how often a turn was lost with a movie.
+    done = all(outcome.status is not Status.NOT_BEGUN for outcome in outcomes)
+    if turn and not turn.is_first and done and not settings.dry_run:
         _remove_leftovers(jobs, settings, turn)
     return outcomes
 

@@ -149,6 +149,7 @@ class Fitting:
         if largest is not None:  # no sample shows what is in it
             self._sample = (largest,)
             self._known.clear()
+        self._off = Extent(1, 1)
         expected = self._estimate(self.quality)
         self._off = Extent(made.peak / expected.peak, made.total / expected.total)
         self._known.clear()
@@ -196,6 +197,7 @@ class Fitting:
                 f"{in_words(self._bound.peak)}; --quality {self._settings.quality} keeps it"
             )
         if self._estimate(self.quality).total > bound.total:
+            choices = [quality for quality in choices if quality <= self.quality]
             self.quality = _finest(choices, lambda quality: self._estimate(quality).total, bound.total)
             if self._estimate(self.quality).total > self._bound.total:
                 raise self._too_large(self._estimate(self.quality).total)

@@ -22,7 +22,7 @@ from mrc2movie.writers.movie import MovieFacts, MovieWriter, Packet
 from mrc2movie.writers.product import Part, Product, Work
 
 _LARGE = 2**20
-"""Pixels of a frame. To decode a larger one takes longer than to open a movie: both ends are verified in parallel."""
+"""Values of a frame. To decode a larger one takes longer than to open a movie: both ends are verified in parallel."""
 
 
 def make(products: Sequence[Product], sections: PreparedSections, options: RenderOptions) -> None:

@@ -138,7 +138,7 @@ class Claim:
         raise _in_the_way(self.directory, "cannot be replaced")
 
     def _taken(self) -> bool:
-        """Put a directory in place that is never seen without its owner and his turn."""
+        """Put a directory in place that is never seen without its owner and its turn."""
         directory = self.target.parent
         if directory in _remaining:  # where nothing can be removed there must not be more and more
             _withdraw(_remaining[directory])
@@ -226,7 +226,7 @@ class Claim:
         """Remove the unfinished movie and the claim, as far as they are this run's; from any thread."""
         with suppress(OSError):
             _withdraw(self._prepared)
-        for path in list(self._files):
+        for path in reversed(self._files):  # its sign the last: should this be cut short, whose it was is still known
             with suppress(OSError):
                 remove(path)
         with suppress(OSError):

@@ -22,6 +22,11 @@ class Turn:
     number: int | None = None
     lost: int = 0
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it follows none."""
+        return self.number == 0
+
     def follows(self, other: "Turn") -> bool:
         """Whether the other one has ended, however alive it looks."""
         return self.run == other.run and (self.number is None or (other.number or 0) < self.number)

@@ -1,4 +1,4 @@
-"""Encoders that movies share: to open one takes as long as to encode a small frame, and no other thread runs Python."""
+"""Encoders that movies share: to open one takes as long as to encode a small frame, and stops all other Python."""
 
 import threading
 from collections.abc import Hashable
@@ -7,9 +7,6 @@ from typing import Generic, TypeVar
 
 Encoder = TypeVar("Encoder")
 Model = TypeVar("Model")
-
-_IDLE_PIXELS = 2**22
-"""So many pixels of frames the encoders may have that no movie uses: up to 60 MB."""
 
 
 class SharedEncoders(Generic[Encoder, Model]):
@@ -22,15 +19,15 @@ class SharedEncoders(Generic[Encoder, Model]):
         self._lock = threading.Lock()
         self._forms: dict[Hashable, _Form[Encoder, Model]] = {}
 
-    def lend(self, form: Hashable, pixels: int) -> "Lease[Encoder, Model]":
+    def lend(self, form: Hashable, most_idle: int) -> "Lease[Encoder, Model]":
         """The encoders for a movie.
 
         Args:
             form: Equal where the encoders are.
-            pixels: Of a frame.
+            most_idle: So many may be kept when no movie uses any encoder; fewer where some of other forms are kept.
         """
         with self._lock:
-            lent = self._forms.pop(form, None) or _Form(pixels)
+            lent = self._forms.pop(form, None) or _Form(most_idle)
             self._forms[form] = lent  # the form that was used last is the last
             lent.movies += 1
         return Lease(self, lent)
@@ -39,7 +36,7 @@ class SharedEncoders(Generic[Encoder, Model]):
         """A movie of this form needs no encoder any more."""
         with self._lock:
             lent.movies -= 1
-            room = _IDLE_PIXELS
+            room = 1.0
             for form, other in reversed(list(self._forms.items())):
                 if not other.movies:
                     room -= other.keep(room)
@@ -50,23 +47,26 @@ class SharedEncoders(Generic[Encoder, Model]):
 class _Form(Generic[Encoder, Model]):
     """The idle encoders of one form, by the phase, 0 or 1, that each encodes next."""
 
-    def __init__(self, pixels: int) -> None:
+    def __init__(self, most_idle: int) -> None:
         self.movies = 0
         self.model: Model | None = None
         self.idle: tuple[list[Encoder], list[Encoder]] = ([], [])
-        self._pixels = pixels
+        self._most_idle = most_idle
 
-    def keep(self, room: int) -> int:
-        """Close those that have more pixels than there is room for.
+    def keep(self, room: float) -> float:
+        """Close those for which there is no room.
+
+        Args:
+            room: The part that is left of the room for all.
 
         Returns:
-            The pixels of the others.
+            The part that the others take.
         """
-        kept = 0
+        most = int(room * self._most_idle)
         for encoders in self.idle:
-            del encoders[max(0, room - kept) // self._pixels :]
-            kept += len(encoders) * self._pixels
-        return kept
+            del encoders[most:]
+            most -= len(encoders)
+        return sum(map(len, self.idle)) / max(1, self._most_idle)
 
 
 class Lease(Generic[Encoder, Model]):

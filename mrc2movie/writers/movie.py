@@ -106,8 +106,10 @@ class MovieWriter(ABC):
         """Close the file in any state, as fast as can be: the movie is given up."""
         # FFmpeg insists on finishing a movie, and to bring the index to the front it would copy all of it; not so one
         # that is no longer there.
-        self._path.unlink(missing_ok=True)
-        self.close()
+        try:
+            self._path.unlink(missing_ok=True)
+        finally:
+            self.close()
 
     @abstractmethod
     def verify(self, facts: MovieFacts, ends: Mapping[int, Frame]) -> None:

@@ -276,7 +276,7 @@ class VideoMovie(MovieWriter):
         """Open the container, with a stream that says how its frames are encoded.
 
         Args:
-            model: That of another movie whose encoder says the same; None to open an encoder.
+            model: The stream of an earlier movie of the same form, whose headers are copied; None to open an encoder.
         """
         with _writing():
             container = av.open(
@@ -427,6 +427,9 @@ class _Encoder:
 
 
 _encoders = SharedEncoders[_Encoder, VideoStream]()
+_IDLE_PIXELS, _LEAST_PIXELS = 2**22, 2**18
+"""H.264 encoders for so many pixels may be idle, each counted as at least _LEAST_PIXELS: up to 16 of 2.3 MB, and the
+models hold as many again. Those of other codecs take up to ten times as much, or have threads: none is kept."""
 
 
 class IndependentFrames(VideoMovie):
@@ -444,10 +447,13 @@ class IndependentFrames(VideoMovie):
         self.alternates = self._codec.alternates
         self._phases = 2 if self.alternates else 1
         self._gif_header = b""
-        # What distinguishes encoders; those of GIFs are for one movie alone, which needs the header of one of them.
         size = self.width, self.height
+        most_idle = _IDLE_PIXELS // max(math.prod(size), _LEAST_PIXELS) if self._codec is H264 else 0
+        # The encoders of a GIF are for one movie alone, which needs the header of one of them.
+        shared = SharedEncoders[_Encoder, VideoStream]() if self._codec is GIF else _encoders
+        # What distinguishes encoders.
         form = (settings.format, settings.codec, self._pixels, size, self._rate, *self._options.items())
-        self._encoders = _encoders.lend((*form, path) if self._codec is GIF else form, math.prod(size))
+        self._encoders = shared.lend(form, most_idle)
         try:
             self._put_back(self._encoder_for(0))  # what an encoder refuses is refused at once
         except BaseException:
@@ -493,7 +499,7 @@ class IndependentFrames(VideoMovie):
             self._encoders.model = self._begin(self._encoders.model)
         header = self._gif_header if self._written == 0 else b""
         held = header + packet.tobytes() if header else packet.data
-        muxed = av.Packet(held)  # type: ignore[arg-type]  # it copies any buffer
+        muxed = av.Packet(held)  # type: ignore[arg-type]  # it refers to any buffer
         muxed.pts = muxed.dts = self._written
         muxed.time_base = self._tick
         muxed.is_keyframe = True
